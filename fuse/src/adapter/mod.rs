@@ -1,0 +1,404 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Answers the kernel's FUSE requests from a [`MemoryVolume`].
+//!
+//! Nothing is decided here: a request is decoded, handed to the volume under its lock, and the answer encoded.
+//! What is not implemented (extended attributes, `fallocate`, `copy_file_range`, `ioctl`, file locks across mounts) is
+//! left to fuser's defaults, which answer `ENOSYS`; the kernel then gives programs `EOPNOTSUPP`, or does the work
+//! itself where it can (locks, copies).
+
+mod convert;
+
+use std::ffi::OsStr;
+use std::ops::ControlFlow;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+use std::sync::{Mutex, MutexGuard};
+use std::time::{Duration, SystemTime};
+
+use fuser::{
+    BsdFileFlags, Errno, FileAttr, FileHandle, Filesystem, FopenFlags, Generation, INodeNo,
+    LockOwner, OpenFlags, RenameFlags, ReplyAttr, ReplyCreate, ReplyData, ReplyDirectory,
+    ReplyEmpty, ReplyEntry, ReplyLseek, ReplyOpen, ReplyStatfs, ReplyWrite, Request, TimeOrNow,
+    WriteFlags,
+};
+
+use self::convert::{
+    encode, errno, file_type, ino, new_node, owner, perm, rename_mode, time_change,
+};
+use crate::{Attr, AttrChange, Error, Handle, MemoryVolume, NewNode, Result, SeekTo};
+
+/// How long the kernel may keep names and attributes. All changes come through the kernel, and it drops what its own
+/// operations change, so that this never makes an answer stale.
+const KEEP: Duration = Duration::from_secs(1);
+/// Inode numbers are never reused, so that one generation is enough.
+const GENERATION: Generation = Generation(0);
+
+const SEEK_DATA: i32 = 3;
+const SEEK_HOLE: i32 = 4;
+
+/// A volume as a FUSE file system.
+#[derive(Debug)]
+pub struct VexFs {
+    volume: Mutex<MemoryVolume>,
+}
+
+impl VexFs {
+    /// Serves `volume`.
+    #[must_use]
+    pub fn new(volume: MemoryVolume) -> Self {
+        Self {
+            volume: Mutex::new(volume),
+        }
+    }
+
+    fn volume(&self) -> Result<MutexGuard<'_, MemoryVolume>> {
+        self.volume.lock().map_err(|_| Error::Poisoned)
+    }
+
+    /// Does `work`, and remembers the inode that it found or made: the kernel forgets it in its own time.
+    fn entry(&self, work: impl FnOnce(&mut MemoryVolume) -> Result<Attr>) -> Result<FileAttr> {
+        let mut volume = self.volume()?;
+        let attr = work(&mut volume)?;
+        volume.remember(attr.ino)?;
+        Ok(encode(&attr))
+    }
+
+    fn reply_entry(&self, reply: ReplyEntry, work: impl FnOnce(&mut MemoryVolume) -> Result<Attr>) {
+        match self.entry(work) {
+            Ok(attr) => reply.entry(&KEEP, &attr, GENERATION),
+            Err(error) => reply.error(errno(error)),
+        }
+    }
+
+    fn reply_empty(&self, reply: ReplyEmpty, work: impl FnOnce(&mut MemoryVolume) -> Result<()>) {
+        match self.volume().and_then(|mut volume| work(&mut volume)) {
+            Ok(()) => reply.ok(),
+            Err(error) => reply.error(errno(error)),
+        }
+    }
+
+    fn reply_attr(&self, reply: ReplyAttr, work: impl FnOnce(&mut MemoryVolume) -> Result<Attr>) {
+        match self.volume().and_then(|mut volume| work(&mut volume)) {
+            Ok(attr) => reply.attr(&KEEP, &encode(&attr)),
+            Err(error) => reply.error(errno(error)),
+        }
+    }
+
+    fn reply_open(&self, reply: ReplyOpen, work: impl FnOnce(&mut MemoryVolume) -> Result<Handle>) {
+        match self.volume().and_then(|mut volume| work(&mut volume)) {
+            Ok(handle) => reply.opened(FileHandle(handle.0), FopenFlags::empty()),
+            Err(error) => reply.error(errno(error)),
+        }
+    }
+
+    /// Both kinds of sync: whatever the kernel sent before is in the volume already, and a volume in memory has no
+    /// place that is more durable. What is checked is that the file is really open here.
+    fn reply_synced(&self, reply: ReplyEmpty, fh: FileHandle) {
+        self.reply_empty(reply, |volume| volume.handle_ino(Handle(fh.0)).map(drop));
+    }
+}
+
+impl Filesystem for VexFs {
+    fn lookup(&self, _: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEntry) {
+        self.reply_entry(reply, |volume| volume.lookup(ino(parent), name));
+    }
+
+    fn forget(&self, _: &Request, node: INodeNo, nlookup: u64) {
+        match self.volume() {
+            Ok(mut volume) => volume.forget(ino(node), nlookup),
+            Err(error) => log::error!("forget of inode {node}: {error}"),
+        }
+    }
+
+    fn getattr(&self, _: &Request, node: INodeNo, _: Option<FileHandle>, reply: ReplyAttr) {
+        self.reply_attr(reply, |volume| volume.attr(ino(node)));
+    }
+
+    fn setattr(
+        &self,
+        _: &Request,
+        node: INodeNo,
+        mode: Option<u32>,
+        uid: Option<u32>,
+        gid: Option<u32>,
+        size: Option<u64>,
+        atime: Option<TimeOrNow>,
+        mtime: Option<TimeOrNow>,
+        _ctime: Option<SystemTime>,
+        _: Option<FileHandle>,
+        _crtime: Option<SystemTime>,
+        _chgtime: Option<SystemTime>,
+        _bkuptime: Option<SystemTime>,
+        _flags: Option<BsdFileFlags>,
+        reply: ReplyAttr,
+    ) {
+        let change = AttrChange {
+            perm: mode.map(perm),
+            uid,
+            gid,
+            size,
+            atime: atime.map(time_change),
+            mtime: mtime.map(time_change),
+        };
+        self.reply_attr(reply, |volume| volume.set_attr(ino(node), &change));
+    }
+
+    fn readlink(&self, _: &Request, node: INodeNo, reply: ReplyData) {
+        match self
+            .volume()
+            .and_then(|mut volume| volume.read_link(ino(node)))
+        {
+            Ok(target) => reply.data(target.as_bytes()),
+            Err(error) => reply.error(errno(error)),
+        }
+    }
+
+    fn mknod(
+        &self,
+        request: &Request,
+        parent: INodeNo,
+        name: &OsStr,
+        mode: u32,
+        _umask: u32,
+        rdev: u32,
+        reply: ReplyEntry,
+    ) {
+        self.reply_entry(reply, |volume| {
+            let node = new_node(mode, rdev)?;
+            volume.make(ino(parent), name, node, perm(mode), owner(request))
+        });
+    }
+
+    fn mkdir(
+        &self,
+        request: &Request,
+        parent: INodeNo,
+        name: &OsStr,
+        mode: u32,
+        _umask: u32,
+        reply: ReplyEntry,
+    ) {
+        self.reply_entry(reply, |volume| {
+            volume.make(
+                ino(parent),
+                name,
+                NewNode::Directory,
+                perm(mode),
+                owner(request),
+            )
+        });
+    }
+
+    fn unlink(&self, _: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEmpty) {
+        self.reply_empty(reply, |volume| volume.unlink(ino(parent), name));
+    }
+
+    fn rmdir(&self, _: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEmpty) {
+        self.reply_empty(reply, |volume| volume.rmdir(ino(parent), name));
+    }
+
+    fn symlink(
+        &self,
+        request: &Request,
+        parent: INodeNo,
+        name: &OsStr,
+        target: &Path,
+        reply: ReplyEntry,
+    ) {
+        let node = NewNode::Symlink(target.as_os_str().to_owned());
+        self.reply_entry(reply, |volume| {
+            volume.make(ino(parent), name, node, 0, owner(request))
+        });
+    }
+
+    fn rename(
+        &self,
+        _: &Request,
+        parent: INodeNo,
+        name: &OsStr,
+        new_parent: INodeNo,
+        new_name: &OsStr,
+        flags: RenameFlags,
+        reply: ReplyEmpty,
+    ) {
+        self.reply_empty(reply, |volume| {
+            let mode = rename_mode(flags)?;
+            volume.rename(ino(parent), name, ino(new_parent), new_name, mode)
+        });
+    }
+
+    fn link(&self, _: &Request, node: INodeNo, parent: INodeNo, name: &OsStr, reply: ReplyEntry) {
+        self.reply_entry(reply, |volume| volume.link(ino(node), ino(parent), name));
+    }
+
+    fn create(
+        &self,
+        request: &Request,
+        parent: INodeNo,
+        name: &OsStr,
+        mode: u32,
+        _umask: u32,
+        _flags: i32,
+        reply: ReplyCreate,
+    ) {
+        let made = self.volume().and_then(|mut volume| {
+            let (parent, owner) = (ino(parent), owner(request));
+            let attr = volume.make(parent, name, NewNode::Regular, perm(mode), owner)?;
+            volume.remember(attr.ino)?;
+            Ok((encode(&attr), volume.open(attr.ino)?))
+        });
+        match made {
+            Ok((attr, handle)) => {
+                let fh = FileHandle(handle.0);
+                reply.created(&KEEP, &attr, GENERATION, fh, FopenFlags::empty());
+            }
+            Err(error) => reply.error(errno(error)),
+        }
+    }
+
+    fn open(&self, _: &Request, node: INodeNo, _: OpenFlags, reply: ReplyOpen) {
+        self.reply_open(reply, |volume| volume.open(ino(node)));
+    }
+
+    fn read(
+        &self,
+        _: &Request,
+        _: INodeNo,
+        fh: FileHandle,
+        offset: u64,
+        size: u32,
+        _: OpenFlags,
+        _: Option<LockOwner>,
+        reply: ReplyData,
+    ) {
+        let read = self
+            .volume()
+            .and_then(|mut volume| volume.read(Handle(fh.0), offset, size as usize));
+        match read {
+            Ok(data) => reply.data(&data),
+            Err(error) => reply.error(errno(error)),
+        }
+    }
+
+    fn write(
+        &self,
+        _: &Request,
+        _: INodeNo,
+        fh: FileHandle,
+        offset: u64,
+        data: &[u8],
+        _: WriteFlags,
+        _: OpenFlags,
+        _: Option<LockOwner>,
+        reply: ReplyWrite,
+    ) {
+        let written = self
+            .volume()
+            .and_then(|mut volume| volume.write(Handle(fh.0), offset, data));
+        match written {
+            // A request carries at most 16 MiB, so that the count always fits.
+            Ok(count) => reply.written(count as u32),
+            Err(error) => reply.error(errno(error)),
+        }
+    }
+
+    fn lseek(
+        &self,
+        _: &Request,
+        _: INodeNo,
+        fh: FileHandle,
+        offset: i64,
+        whence: i32,
+        reply: ReplyLseek,
+    ) {
+        let to = match whence {
+            SEEK_DATA => SeekTo::Data,
+            SEEK_HOLE => SeekTo::Hole,
+            _ => return reply.error(Errno::EINVAL),
+        };
+        let Ok(offset) = u64::try_from(offset) else {
+            return reply.error(Errno::ENXIO);
+        };
+        match self
+            .volume()
+            .and_then(|volume| volume.seek(Handle(fh.0), offset, to))
+        {
+            // An offset in a file is at most MAX_FILE_SIZE, which is i64::MAX.
+            Ok(found) => reply.offset(found as i64),
+            Err(error) => reply.error(errno(error)),
+        }
+    }
+
+    fn flush(&self, _: &Request, _: INodeNo, fh: FileHandle, _: LockOwner, reply: ReplyEmpty) {
+        self.reply_synced(reply, fh);
+    }
+
+    fn fsync(&self, _: &Request, _: INodeNo, fh: FileHandle, _datasync: bool, reply: ReplyEmpty) {
+        self.reply_synced(reply, fh);
+    }
+
+    fn fsyncdir(&self, _: &Request, _: INodeNo, fh: FileHandle, _: bool, reply: ReplyEmpty) {
+        self.reply_synced(reply, fh);
+    }
+
+    fn release(
+        &self,
+        _: &Request,
+        _: INodeNo,
+        fh: FileHandle,
+        _: OpenFlags,
+        _: Option<LockOwner>,
+        _flush: bool,
+        reply: ReplyEmpty,
+    ) {
+        self.reply_empty(reply, |volume| volume.release(Handle(fh.0)));
+    }
+
+    fn opendir(&self, _: &Request, node: INodeNo, _: OpenFlags, reply: ReplyOpen) {
+        self.reply_open(reply, |volume| volume.open_dir(ino(node)));
+    }
+
+    fn readdir(
+        &self,
+        _: &Request,
+        _: INodeNo,
+        fh: FileHandle,
+        offset: u64,
+        mut reply: ReplyDirectory,
+    ) {
+        let listed = self.volume().and_then(|mut volume| {
+            volume.read_dir(Handle(fh.0), offset, |entry| {
+                let (node, kind) = (INodeNo(entry.ino.0), file_type(entry.kind));
+                if reply.add(node, entry.cookie, kind, entry.name) {
+                    ControlFlow::Break(())
+                } else {
+                    ControlFlow::Continue(())
+                }
+            })
+        });
+        match listed {
+            Ok(()) => reply.ok(),
+            Err(error) => reply.error(errno(error)),
+        }
+    }
+
+    fn releasedir(&self, _: &Request, _: INodeNo, fh: FileHandle, _: OpenFlags, reply: ReplyEmpty) {
+        self.reply_empty(reply, |volume| volume.release(Handle(fh.0)));
+    }
+
+    fn statfs(&self, _: &Request, _: INodeNo, reply: ReplyStatfs) {
+        match self.volume().map(|volume| volume.space()) {
+            Ok(space) => reply.statfs(
+                space.total_blocks,
+                space.free_blocks,
+                space.free_blocks,
+                space.total_inodes,
+                space.free_inodes,
+                space.block_size,
+                space.name_max,
+                space.block_size,
+            ),
+            Err(error) => reply.error(errno(error)),
+        }
+    }
+}
