@@ -1,0 +1,184 @@
+# SPDX-License-Identifier: Apache-2.0
+"""vexci.yaml -> ci.manifest, with every mistake reported at once and nothing started."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from ci.manifest import (
+    ArtifactSpec,
+    BenchmarkSpec,
+    ImageSpec,
+    KernelSpec,
+    MachineSpec,
+    Manifest,
+    Probe,
+    SuiteSpec,
+    WorkloadSpec,
+)
+from ci.model import Kind
+from ci.reader import ConfigError, Section, load, nearest
+
+BUILDERS = {"kbuild": Kind.KERNEL_MODULE, "cargo": Kind.DAEMON}
+PROVIDERS = ("apt", "host")
+SUITES = ("smoke",)
+WORKLOAD_TOOLS = ("fio", "metadata")
+REFERENCE_SYSTEMS = ("ext4", "tmpfs")
+FORMAT_VERSION = 1
+
+
+def manifest_path() -> Path:
+    """The manifest in force: VEXCI_CONFIG, else vexci.yaml beside tasks.py."""
+    given = os.environ.get("VEXCI_CONFIG")
+    return Path(given).absolute() if given else Path(__file__).resolve().parent.parent / "vexci.yaml"
+
+
+def read(path: Path) -> Manifest:
+    """The validated manifest; ConfigError lists every mistake (exit 2)."""
+    top = load(path)
+    root = path.absolute().parent
+    if top.whole("version", least=0) != FORMAT_VERSION and top.has("version"):
+        top.problem("version", f"expected {FORMAT_VERSION}, the only format that this tool knows")
+    kernels = tuple(_kernel(name, s) for name, s in top.sections("kernels", required=False))
+    images = tuple(_image(name, s, root) for name, s in top.sections("images", required=False))
+    artifacts = tuple(_artifact(name, s, root, [k.name for k in kernels]) for name, s in top.sections("artifacts"))
+    machines = tuple(_machine(name, s, kernels, images) for name, s in top.sections("machines", required=False))
+    names = [a.name for a in artifacts]
+    manifest = Manifest(
+        root=root,
+        path=path,
+        project=top.text("project"),
+        artifacts=artifacts,
+        kernels=kernels,
+        images=images,
+        machines=machines,
+        suites=tuple(_suite(name, s, names) for name, s in top.sections("suites", required=False)),
+        benchmarks=tuple(_benchmark(name, s, names) for name, s in top.sections("benchmarks", required=False)),
+    )
+    if not artifacts and top.has("artifacts"):
+        top.problem("artifacts", "expected at least one artifact")
+    top.finish()
+    if top.problems:
+        raise ConfigError(path, top.problems)
+    return manifest
+
+
+def _folder(section: Section, root: Path) -> Path:
+    folder = root / section.text("folder")
+    if section.has("folder") and not folder.is_dir():
+        section.problem("folder", f"the folder {folder} does not exist")
+    return folder
+
+
+def _references(section: Section, key: str, valid: list[str], default: tuple[str, ...] | None = None) -> tuple[str, ...]:
+    given = section.texts(key, default)
+    for name in given:
+        if name not in valid:
+            section.problem(key, f"'{name}' is not defined{nearest(name, valid)}")
+    return given
+
+
+def _artifact(name: str, section: Section, root: Path, kernels: list[str]) -> ArtifactSpec:
+    builder = section.text("builder", choices=tuple(BUILDERS))
+    kind = BUILDERS.get(builder, Kind.DAEMON)
+    module = kind is Kind.KERNEL_MODULE
+    output = f"{section.text('module')}.ko" if module else section.text("binary")
+    spec = ArtifactSpec(
+        name=name,
+        kind=kind,
+        builder=builder,
+        folder=_folder(section, root),
+        output=output,
+        features=section.texts("features"),
+        profile="" if module else section.text("profile", "release"),
+        variables=section.pairs("variables"),
+        license=section.text("license", "GPL") if module else "",
+        kernels=_references(section, "kernels", kernels) if module else (),
+        help=None if module else _probe(section, "help"),
+        version=None if module else _probe(section, "version"),
+        feature_probe=None if module else _probe(section, "feature_probe"),
+        feature_section="" if module else section.text("feature_section", ""),
+        filesystem=section.text("filesystem", ""),
+        mount=section.texts("mount"),
+        persistent=section.flag("persistent"),
+        deadline=section.number("deadline", 900, least=1),
+    )
+    for word in spec.mount:
+        for field in ("{artifact}", "{mountpoint}"):
+            word = word.replace(field, "")
+        if "{" in word:
+            section.problem("mount", f"unknown placeholder in '{word}'; expected {{artifact}} or {{mountpoint}}")
+    if spec.mount and not any("{mountpoint}" in word for word in spec.mount):
+        section.problem("mount", "expected the placeholder {mountpoint} in the command")
+    section.finish()
+    return spec
+
+
+def _probe(section: Section, name: str) -> Probe | None:
+    below = section.section(name, required=False)
+    if below is None:
+        return None
+    probe = Probe(below.texts("args", None), below.texts("contains"), below.text("key", ""))
+    below.finish()
+    return probe
+
+
+def _kernel(name: str, section: Section) -> KernelSpec:
+    provider = section.text("provider", choices=PROVIDERS)
+    pattern = section.text("pattern") if provider == "apt" else ""
+    spec = KernelSpec(name, provider, pattern, section.flag("optional"))
+    section.finish()
+    return spec
+
+
+def _image(name: str, section: Section, root: Path) -> ImageSpec:
+    spec = ImageSpec(name, _folder(section, root))
+    section.finish()
+    return spec
+
+
+def _machine(name: str, section: Section, kernels: tuple[KernelSpec, ...], images: tuple[ImageSpec, ...]) -> MachineSpec:
+    spec = MachineSpec(
+        name=name,
+        image=section.text("image", choices=[i.name for i in images]),
+        kernel=section.text("kernel", choices=[k.name for k in kernels]),
+        memory=section.whole("memory", 1024, least=256, most=1 << 20),
+        cpus=section.whole("cpus", 2, least=1, most=256),
+        uri=section.text("uri", "private"),
+    )
+    section.finish()
+    return spec
+
+
+def _suite(name: str, section: Section, artifacts: list[str]) -> SuiteSpec:
+    if name not in SUITES:
+        section.problem("", f"the suite '{name}' is not known{nearest(name, SUITES)}")
+    spec = SuiteSpec(
+        name=name,
+        artifacts=_references(section, "artifacts", artifacts),
+        minimum=section.whole("minimum", least=1),
+        deadline=section.number("deadline", least=1),
+        operation_deadline=section.number("operation_deadline", 20, least=0.1),
+    )
+    section.finish()
+    return spec
+
+
+def _benchmark(name: str, section: Section, artifacts: list[str]) -> BenchmarkSpec:
+    spec = BenchmarkSpec(
+        name=name,
+        systems=_references(section, "systems", [*artifacts, *REFERENCE_SYSTEMS]),
+        workloads=tuple(_workload(n, s) for n, s in section.sections("workloads")),
+        rounds=section.whole("rounds", 5, least=1, most=1000),
+        deadline=section.number("deadline", 120, least=1),
+        silence=section.number("silence", 30, least=1),
+    )
+    section.finish()
+    return spec
+
+
+def _workload(name: str, section: Section) -> WorkloadSpec:
+    spec = WorkloadSpec(name, section.text("tool", choices=WORKLOAD_TOOLS), section.pairs("options"))
+    section.finish()
+    return spec

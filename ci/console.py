@@ -1,0 +1,196 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a person sees: rich output on a terminal, plain lines elsewhere, annotations and groups on GitHub.
+
+With `--json` everything here goes to standard error, so that standard output holds the record alone.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+from ci.model import Verdict
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+STYLES = {
+    Verdict.PASS: "green",
+    Verdict.KNOWN: "yellow",
+    Verdict.SKIP: "yellow",
+    Verdict.FAIL: "bold red",
+    Verdict.PANIC: "bold red",
+    Verdict.HANG: "bold red",
+    Verdict.USAGE: "bold red",
+    Verdict.INFRA: "bold magenta",
+    Verdict.INTERRUPTED: "bold yellow",
+    Verdict.RUNNING: "cyan",
+}
+
+_to_stderr = False
+
+
+def send_to_stderr() -> None:
+    """From now on write to standard error (for `--json`)."""
+    global _to_stderr
+    _to_stderr = True
+    _console.cache_clear()
+
+
+@lru_cache(maxsize=1)
+def _console() -> Console:
+    from rich.console import Console
+
+    stream = sys.stderr if _to_stderr else sys.stdout
+    width = None if stream.isatty() else 160
+    return Console(stderr=_to_stderr, width=width, highlight=False, soft_wrap=not stream.isatty())
+
+
+def interactive() -> bool:
+    """True where a person looks at a terminal that can be redrawn."""
+    return _console().is_terminal and not on_github()
+
+
+def on_github() -> bool:
+    return os.environ.get("GITHUB_ACTIONS") == "true"
+
+
+def line(text: str, style: str = "") -> None:
+    """One line of plain text (no markup is interpreted)."""
+    _console().print(text, style=style or None, markup=False)
+
+
+def note(text: str) -> None:
+    """A line of less weight."""
+    line(text, "dim")
+
+
+def verdict_line(verdict: Verdict, text: str, seconds: float | None = None) -> None:
+    """`pass  text  (1.2 s)`, coloured by verdict."""
+    from rich.text import Text
+
+    row = Text(f"{verdict.value:<12}", style=STYLES[verdict])
+    row.append(text, style="default")
+    if seconds is not None:
+        row.append(f"  ({seconds:.1f} s)", style="dim")
+    _console().print(row)
+
+
+def error(message: str, *, where: str = "", hint: str = "", verdict: Verdict = Verdict.FAIL) -> None:
+    """An error as a user gets it: one sentence with its place, and the way out."""
+    from rich.text import Text
+
+    if on_github():
+        place = ""
+        if where:
+            file, _, number = where.partition(":")
+            place = f" file={file},line={number.split(':')[0] or 1}"
+        escaped = message.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
+        line(f"::error{place}::{escaped}")
+    text = Text(f"{verdict.value}: ", style=STYLES[verdict])
+    text.append(f"{where}: {message}" if where else message, style="default")
+    _console().print(text)
+    for extra in hint.splitlines():
+        _console().print(Text(f"  -> {extra}", style="cyan"))
+
+
+@dataclass
+class Table:
+    """A table: `columns` are headings; cells are plain text; a Verdict cell is coloured."""
+
+    title: str
+    columns: Sequence[str]
+    rows: list[Sequence[str | Verdict]] = field(default_factory=list)
+
+
+def table(content: Table) -> None:
+    """Print a table; where no terminal is, each row as one aligned line, to be read by grep as well as by people."""
+    if not _console().is_terminal:
+        _plain_table(content)
+        return
+    from rich.box import SIMPLE_HEAD
+    from rich.table import Table as RichTable
+    from rich.text import Text
+
+    rich = RichTable(title=content.title or None, box=SIMPLE_HEAD, title_justify="left", title_style="bold")
+    for column in content.columns:
+        rich.add_column(column, overflow="fold")
+    for row in content.rows:
+        rich.add_row(*(Text(str(c), style=STYLES[c] if isinstance(c, Verdict) else "") for c in row))
+    _console().print(rich)
+
+
+def _plain_table(content: Table) -> None:
+    rows = [[str(cell) for cell in row] for row in (content.columns, *content.rows)]
+    widths = [max(len(row[column]) for row in rows) for column in range(len(content.columns))]
+    for row in rows:
+        line("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+
+
+@contextmanager
+def group(title: str) -> Iterator[None]:
+    """A heading; on GitHub a group that folds."""
+    if on_github():
+        line(f"::group::{title}")
+    else:
+        line(f"{title}", "bold")
+    try:
+        yield
+    finally:
+        if on_github():
+            line("::endgroup::")
+
+
+class Progress:
+    """One live line an item: its state and elapsed time. Without a terminal: a line at start and at end."""
+
+    def __init__(self) -> None:
+        from rich.progress import Progress as RichProgress
+        from rich.progress import SpinnerColumn, TextColumn, TimeElapsedColumn
+
+        columns = (SpinnerColumn(), TextColumn("{task.description}", markup=False), TimeElapsedColumn())
+        self._rich = RichProgress(*columns, console=_console(), transient=True, disable=not interactive())
+        self._last: dict[str, float] = {}
+
+    def __enter__(self) -> Progress:
+        self._rich.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._rich.stop()
+
+    @contextmanager
+    def item(self, label: str) -> Iterator[ProgressItem]:
+        """An item that runs while the body does."""
+        task = self._rich.add_task(label, total=None)
+        item = ProgressItem(self._rich, task, label)
+        if not interactive():
+            line(f"{'start':<12}{label}")
+        try:
+            yield item
+        finally:
+            self._rich.remove_task(task)
+
+
+class ProgressItem:
+    """Changes what a live line says."""
+
+    def __init__(self, rich: object, task: object, label: str) -> None:
+        self._rich = rich
+        self._task = task
+        self._label = label
+        self._begin = time.monotonic()
+
+    def say(self, state: str) -> None:
+        """Show what it is doing now (on a terminal only)."""
+        self._rich.update(self._task, description=f"{self._label}  {state}")  # type: ignore[attr-defined]
+
+    @property
+    def seconds(self) -> float:
+        return time.monotonic() - self._begin

@@ -1,0 +1,144 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Remembers on disk what this process started, so that a later start can clean up after a `kill -9`.
+
+Each tool process owns a folder `<state>/owners/<pid>-<start time>/`; every entry in it is one thing that
+must not outlive the tool: a process, a mount, a folder, a guest. Entries vanish when the thing is
+released. `sweep` releases the entries of owners that are gone. The state lives in a short path, because
+UNIX socket paths in it may have at most 107 bytes.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import stat
+import subprocess
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import psutil
+
+Release = Callable[[dict[str, str]], None]
+
+
+def state_dir() -> Path:
+    """The folder of this user's live state (`VEXCI_STATE`, else /tmp/vexci-<uid>), 0700 and ours."""
+    path = Path(os.environ.get("VEXCI_STATE") or f"/tmp/vexci-{os.getuid()}")
+    path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    info = path.lstat()
+    if not stat.S_ISDIR(info.st_mode) or info.st_uid != os.getuid():
+        raise PermissionError(f"{path} is not a folder of this user; set VEXCI_STATE to one that is")
+    return path
+
+
+def owner_id(pid: int | None = None) -> str:
+    """`<pid>-<start time>`, which no other process has had or will have until the next boot."""
+    process = psutil.Process(pid)
+    return f"{process.pid}-{int(process.create_time() * 100)}"
+
+
+def alive(owner: str) -> bool:
+    """True while the process that `owner_id` named still runs."""
+    pid = int(owner.split("-")[0])
+    try:
+        return owner_id(pid) == owner and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+def _own_folder() -> Path:
+    folder = state_dir() / "owners" / owner_id()
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+@contextmanager
+def entry(kind: str, name: str, facts: dict[str, str]) -> Iterator[None]:
+    """Keep a note of one thing to release while the body runs."""
+    path = _own_folder() / f"{kind}-{name}.json"
+    path.write_text(json.dumps({"kind": kind, **facts}))
+    try:
+        yield
+    finally:
+        path.unlink(missing_ok=True)
+        with suppress(OSError):  # other entries are still there
+            path.parent.rmdir()
+
+
+@contextmanager
+def process(pid: int) -> Iterator[None]:
+    """Note a process tree, led by `pid`, that must not outlive the tool."""
+    try:
+        owner = owner_id(pid)
+    except psutil.NoSuchProcess:
+        yield
+        return
+    with entry("process", str(pid), {"owner": owner}):
+        yield
+
+
+@contextmanager
+def mount(path: Path) -> Iterator[None]:
+    """Note a mount point that must not outlive the tool."""
+    with entry("mount", path.name, {"path": str(path)}):
+        yield
+
+
+def _release_process(facts: dict[str, str]) -> None:
+    if not alive(facts["owner"]):
+        return
+    leader = psutil.Process(int(facts["owner"].split("-")[0]))
+    members = [leader, *leader.children(recursive=True)]
+    for member in members:
+        with suppress(psutil.NoSuchProcess):
+            member.kill()
+    psutil.wait_procs(members, timeout=5)
+
+
+def _release_mount(facts: dict[str, str]) -> None:
+    if os.path.ismount(facts["path"]):
+        subprocess.run(["umount", "-l", facts["path"]], check=True, timeout=20, stdin=subprocess.DEVNULL)
+
+
+def _release_folder(facts: dict[str, str]) -> None:
+    shutil.rmtree(facts["path"], ignore_errors=True)
+
+
+_RELEASES: dict[str, Release] = {
+    "process": _release_process,
+    "mount": _release_mount,
+    "folder": _release_folder,
+}
+# Processes first: they hold mounts and folders.
+_ORDER = ("process", "guest", "mount", "folder")
+
+
+def register(kind: str, release: Release) -> None:
+    """Say how entries of another kind (a guest) are released; the stage that owns the kind calls this."""
+    _RELEASES[kind] = release
+
+
+def sweep(*, own: bool = False) -> list[str]:
+    """Release what dead tool processes left behind; returns one sentence for each thing.
+
+    With `own`, release instead what this process still holds: the last act before it ends.
+    """
+    done: list[str] = []
+    owners = state_dir() / "owners"
+    for folder in sorted(owners.iterdir()) if owners.is_dir() else []:
+        if folder.name != owner_id() if own else alive(folder.name):
+            continue
+        entries = [(path, json.loads(path.read_text())) for path in folder.glob("*.json")]
+        entries.sort(key=lambda pair: _ORDER.index(pair[1]["kind"]))
+        for path, facts in entries:
+            release = _RELEASES.get(facts["kind"])
+            if release is None:
+                continue  # a task that knows this kind will release it
+            release(facts)
+            path.unlink(missing_ok=True)
+            done.append(f"released a {facts['kind']} that an earlier run left behind ({path.stem})")
+        with suppress(OSError):
+            folder.rmdir()
+    return done

@@ -1,0 +1,157 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What vexci.yaml says, as typed values. No I/O here; ci/config.py reads and validates."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol, TypeVar
+
+from ci.model import Kind
+
+
+@dataclass(frozen=True)
+class Probe:
+    """How a daemon is asked about itself: arguments, and texts that the answer must contain."""
+
+    args: tuple[str, ...]
+    contains: tuple[str, ...] = ()
+    key: str = ""
+
+
+@dataclass(frozen=True)
+class ArtifactSpec:
+    """One artifact to build. `output` is the file name: `<module>.ko` or the binary's name.
+
+    `mount` is the argv that mounts it in a guest, with the placeholders {artifact} (the deployed file)
+    and {mountpoint}; a daemon's command stays in the foreground. `filesystem` is what mountinfo
+    must then show as the type.
+    """
+
+    name: str
+    kind: Kind
+    builder: str
+    folder: Path
+    output: str
+    features: tuple[str, ...] = ()
+    profile: str = "release"
+    variables: tuple[tuple[str, str], ...] = ()
+    license: str = ""
+    kernels: tuple[str, ...] = ()
+    help: Probe | None = None
+    version: Probe | None = None
+    feature_probe: Probe | None = None
+    feature_section: str = ""
+    filesystem: str = ""
+    mount: tuple[str, ...] = ()
+    persistent: bool = False
+    deadline: float = 900.0
+
+
+@dataclass(frozen=True)
+class KernelSpec:
+    """A kernel to build for: `pattern` such as `6.1-cloud` for the provider `apt`."""
+
+    name: str
+    provider: str
+    pattern: str = ""
+    optional: bool = False
+
+
+@dataclass(frozen=True)
+class ImageSpec:
+    """A guest's root filesystem; `folder` holds its definition `image.yaml` and provisioning scripts."""
+
+    name: str
+    folder: Path
+
+
+@dataclass(frozen=True)
+class MachineSpec:
+    """A guest. Memory in MiB; `uri` is a libvirt URI, or `private` for the tool's own."""
+
+    name: str
+    image: str
+    kernel: str
+    memory: int = 1024
+    cpus: int = 2
+    uri: str = "private"
+
+
+@dataclass(frozen=True)
+class SuiteSpec:
+    """A validation suite: on which artifacts, the least number of cases, seconds for one artifact."""
+
+    name: str
+    artifacts: tuple[str, ...]
+    minimum: int
+    deadline: float
+    operation_deadline: float
+
+
+@dataclass(frozen=True)
+class WorkloadSpec:
+    """One workload of a benchmark. `tool` is `fio` or `metadata`; `options` are the tool's own."""
+
+    name: str
+    tool: str
+    options: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True)
+class BenchmarkSpec:
+    """Systems measured beside each other in one guest, in interleaved rounds.
+
+    A system is an artifact's name or a reference filesystem (`ext4`, `tmpfs`). `silence` is the longest
+    time in seconds without a growing log or CPU progress, `deadline` that of one workload in one round.
+    """
+
+    name: str
+    systems: tuple[str, ...]
+    workloads: tuple[WorkloadSpec, ...]
+    rounds: int
+    deadline: float
+    silence: float
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """All of vexci.yaml; `root` is its folder, and every relative path starts there."""
+
+    root: Path
+    path: Path
+    project: str
+    artifacts: tuple[ArtifactSpec, ...]
+    kernels: tuple[KernelSpec, ...]
+    images: tuple[ImageSpec, ...]
+    machines: tuple[MachineSpec, ...]
+    suites: tuple[SuiteSpec, ...]
+    benchmarks: tuple[BenchmarkSpec, ...]
+
+    def artifact(self, name: str) -> ArtifactSpec:
+        """The artifact of that name; KeyError if there is none (config.py has checked all references)."""
+        return _named(self.artifacts, name)
+
+    def kernel(self, name: str) -> KernelSpec:
+        return _named(self.kernels, name)
+
+    def image(self, name: str) -> ImageSpec:
+        return _named(self.images, name)
+
+    def machine(self, name: str) -> MachineSpec:
+        return _named(self.machines, name)
+
+
+class _Named(Protocol):
+    @property
+    def name(self) -> str: ...
+
+
+_Item = TypeVar("_Item", bound=_Named)
+
+
+def _named(items: tuple[_Item, ...], name: str) -> _Item:
+    for item in items:
+        if item.name == name:
+            return item
+    raise KeyError(name)

@@ -1,0 +1,36 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Which commit the tree is at, and whether it differs from it."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+from ci import process
+from ci.process import Limits
+
+
+@dataclass(frozen=True)
+class Revision:
+    """`commit` is 40 hexadecimal digits, or `unknown` outside git; `dirty` is true where files differ from it."""
+
+    commit: str
+    dirty: bool
+
+    @property
+    def label(self) -> str:
+        """Short form for people: `1a2b3c4d5e6f`, with `-dirty` where the tree differs."""
+        return self.commit[:12] + ("-dirty" if self.dirty else "")
+
+
+def read(root: Path) -> Revision:
+    """The revision of the tree at `root`. A tree outside git, or without a commit, is `unknown` and dirty."""
+    if shutil.which("git") is None:
+        return Revision("unknown", True)
+    err = process.scratch_file("git.err")
+    head = process.run(["git", "-C", root, "rev-parse", "--verify", "-q", "HEAD"], limits=Limits(20), stderr=err)
+    if not head.ok:
+        return Revision("unknown", True)
+    status = process.run(["git", "-C", root, "status", "--porcelain", "--", "."], limits=Limits(60), stderr=err)
+    return Revision(head.text().strip(), not status.ok or bool(status.text().strip()))

@@ -1,0 +1,120 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A wrong vexci.yaml is refused as a whole, with every mistake at its line."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from ci import config
+from ci.errors import UsageError
+from ci.reader import ConfigError
+
+pytestmark = pytest.mark.unit
+
+GOOD = """\
+version: 1
+project: demo
+artifacts:
+  mod:
+    builder: kbuild
+    folder: kernel
+    module: demo
+    kernels: [k]
+    mount: [mount, -t, demo, demo, "{mountpoint}"]
+  daemon:
+    builder: cargo
+    folder: fuse
+    binary: demo_fuse
+    features: [fuse_support]
+    version: {args: [--version], contains: [demo]}
+kernels:
+  k: {provider: apt, pattern: 6.1-cloud}
+images:
+  img: {folder: image}
+machines:
+  default: {image: img, kernel: k, memory: 1024}
+suites:
+  smoke: {artifacts: [mod, daemon], minimum: 3, deadline: 60}
+benchmarks:
+  files:
+    systems: [mod, ext4]
+    workloads:
+      seq: {tool: fio, options: {rw: write}}
+"""
+
+
+def write(folder: Path, text: str) -> Path:
+    for name in ("kernel", "fuse", "image"):
+        (folder / name).mkdir(exist_ok=True)
+    path = folder / "vexci.yaml"
+    path.write_text(text)
+    return path
+
+
+def mistakes(folder: Path, text: str) -> dict[str, tuple[int, str]]:
+    with pytest.raises(ConfigError) as caught:
+        config.read(write(folder, text))
+    return {p.key: (p.line, p.message) for p in caught.value.problems}
+
+
+def test_a_good_manifest_becomes_typed_values(tmp_path: Path) -> None:
+    manifest = config.read(write(tmp_path, GOOD))
+    assert manifest.root == tmp_path
+    assert manifest.artifact("daemon").features == ("fuse_support",)
+    assert manifest.artifact("mod").output == "demo.ko"
+    assert manifest.machine("default").memory == 1024
+    assert manifest.benchmarks[0].workloads[0].options == (("rw", "write"),)
+
+
+def test_all_mistakes_are_reported_at_once_each_with_its_line(tmp_path: Path) -> None:
+    text = GOOD.replace("features: [fuse_support]", "featurs: [fuse_support]")
+    text = text.replace("kernel: k,", "kernel: kk,").replace("minimum: 3", "minimum: three")
+    found = mistakes(tmp_path, text)
+    assert found["artifacts.daemon.featurs"] == (14, "unknown key; did you mean 'features'?")
+    assert found["machines.default.kernel"] == (21, "'kk' is not known; did you mean 'k'?")
+    assert found["suites.smoke.minimum"] == (23, "expected a number")
+    assert len(found) == 3
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "key", "says"),
+    [
+        ("builder: cargo", "builder: carg", "artifacts.daemon.builder", "did you mean 'cargo'?"),
+        ("folder: fuse", "folder: fuze", "artifacts.daemon.folder", "does not exist"),
+        ("module: demo", "modul: demo", "artifacts.mod.module", "is missing"),
+        ("kernels: [k]", "kernels: k", "artifacts.mod.kernels", "expected a list of texts"),
+        ("artifacts: [mod, daemon]", "artifacts: [mod, demon]", "suites.smoke.artifacts", "did you mean 'daemon'?"),
+        ("memory: 1024", "memory: 12", "machines.default.memory", "expected a number from 256"),
+        ("version: 1\n", "version: 2\n", "version", "expected 1"),
+        ('"{mountpoint}"', '"{mountpont}"', "artifacts.mod.mount", "placeholder"),
+        ("suites:\n  smoke:", "suites:\n  smok:", "suites.smok.", "did you mean 'smoke'?"),
+        ("systems: [mod, ext4]", "systems: [mod, ext5]", "benchmarks.files.systems", "did you mean 'ext4'?"),
+    ],
+)
+def test_each_mistake_names_its_key_and_the_way_out(tmp_path: Path, old: str, new: str, key: str, says: str) -> None:
+    assert old in GOOD
+    found = mistakes(tmp_path, GOOD.replace(old, new))
+    assert says in found[key][1]
+
+
+def test_a_key_given_twice_is_a_mistake(tmp_path: Path) -> None:
+    found = mistakes(tmp_path, GOOD.replace("project: demo\n", "project: demo\nproject: other\n"))
+    assert found["project"] == (3, "given twice; the first is at line 2")
+
+
+@pytest.mark.parametrize("text", ["a: [", "- x\n", "", "a: b: c\n", "\t\n"])
+def test_what_is_no_yaml_mapping_is_a_mistake_and_no_traceback(tmp_path: Path, text: str) -> None:
+    with pytest.raises(ConfigError):
+        config.read(write(tmp_path, text))
+
+
+def test_a_missing_manifest_says_how_to_name_one(tmp_path: Path) -> None:
+    with pytest.raises(UsageError) as caught:
+        config.read(tmp_path / "nowhere.yaml")
+    assert "VEXCI_CONFIG" in caught.value.hint
+
+
+def test_the_projects_own_manifest_is_valid() -> None:
+    assert config.read(Path(__file__).parents[2] / "vexci.yaml").project == "vexfs"

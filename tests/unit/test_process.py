@@ -1,0 +1,100 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Processes end by themselves, or are diagnosed and ended with everything they started."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+import psutil
+import pytest
+
+from ci import process
+from ci.errors import Hang, InfrastructureError, UsageError
+from ci.process import Limits
+
+pytestmark = pytest.mark.unit
+
+WAITS_FOR_EVER = [sys.executable, "-c", "import signal; signal.pause()"]
+
+
+def test_output_goes_to_the_log_and_the_exit_code_is_reported(tmp_path: Path) -> None:
+    done = process.run([sys.executable, "-c", "print('seen'); raise SystemExit(3)"], limits=Limits(20), log=tmp_path / "log")
+    assert (done.returncode, done.how, done.text()) == (3, "exit 3", "seen\n")
+
+
+def test_the_signal_that_ended_a_process_is_named(tmp_path: Path) -> None:
+    done = process.run([sys.executable, "-c", "import os; os.kill(os.getpid(), 11)"], limits=Limits(20), log=tmp_path / "log")
+    assert done.how == "killed by SIGSEGV"
+
+
+def test_a_program_that_does_not_exist_is_a_usage_error(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="'no-such-program' is not installed"):
+        process.run(["no-such-program"], limits=Limits(1), log=tmp_path / "log")
+
+
+def test_a_deadline_ends_the_whole_tree_and_says_that_the_log_is_empty(tmp_path: Path) -> None:
+    child = tmp_path / "child"
+    script = f"""
+import subprocess
+p = subprocess.Popen({WAITS_FOR_EVER!r}, start_new_session=True)
+open({str(child)!r}, "w").write(str(p.pid))
+p.wait()
+"""
+    with pytest.raises(Hang, match=r"did not end within 2 s and was killed; its log is empty"):
+        process.run([sys.executable, "-c", script], limits=Limits(2), log=tmp_path / "log")
+    assert not psutil.pid_exists(int(child.read_text()))
+
+
+def test_silence_without_cpu_use_is_a_hang_and_is_diagnosed_before_the_kill(tmp_path: Path) -> None:
+    seen: list[str] = []
+
+    def diagnose(running: psutil.Process) -> tuple[Path, ...]:
+        seen.append(running.status())
+        (tmp_path / "stacks").write_text("…")
+        return (tmp_path / "stacks",)
+
+    with pytest.raises(Hang, match="made no progress for 1 s") as caught:
+        process.run(WAITS_FOR_EVER, limits=Limits(60, silence=1), log=tmp_path / "log", diagnose=diagnose)
+    assert seen == [psutil.STATUS_SLEEPING]
+    assert tmp_path / "stacks" in caught.value.evidence
+
+
+def test_cpu_use_without_output_is_progress(tmp_path: Path) -> None:
+    busy = "import time; end=time.monotonic()+2.5\nwhile time.monotonic()<end: pass"
+    assert process.run([sys.executable, "-c", busy], limits=Limits(60, silence=1), log=tmp_path / "log").ok
+
+
+def test_a_log_that_floods_the_disk_is_stopped(tmp_path: Path) -> None:
+    with pytest.raises(InfrastructureError, match="flooded its log"):
+        process.run(["yes"], limits=Limits(60, log_bytes=1 << 20), log=tmp_path / "log")
+
+
+def test_what_the_leader_leaves_behind_is_ended_too(tmp_path: Path) -> None:
+    script = f"import subprocess; print(subprocess.Popen({WAITS_FOR_EVER!r}).pid)"
+    done = process.run([sys.executable, "-c", script], limits=Limits(20), log=tmp_path / "log")
+    psutil.wait_procs([p for p in psutil.process_iter() if p.pid == int(done.text())], timeout=5)
+    assert not psutil.pid_exists(int(done.text())) or psutil.Process(int(done.text())).status() == psutil.STATUS_ZOMBIE
+
+
+def test_an_interrupt_in_the_middle_ends_the_process(tmp_path: Path) -> None:
+    pids: list[int] = []
+
+    def interrupt(_: float) -> None:
+        pids.extend(p.pid for p in psutil.Process().children())
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        process.run(WAITS_FOR_EVER, limits=Limits(60), log=tmp_path / "log", progress=interrupt)
+    assert pids and not any(psutil.pid_exists(pid) for pid in pids)
+
+
+def test_short_commands_that_fail_speak_for_themselves() -> None:
+    with pytest.raises(InfrastructureError, match="exit 1: of no use"):
+        process.output([sys.executable, "-c", "import sys; sys.exit('of no use')"])
+
+
+def test_a_folder_that_is_not_there_is_named(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=f"the folder {os.fspath(tmp_path)}/gone does not exist"):
+        process.run(["true"], limits=Limits(1), log=tmp_path / "log", cwd=tmp_path / "gone")
