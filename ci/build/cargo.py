@@ -1,0 +1,222 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Rust binaries through cargo. Whether a binary was built, and where it is, only cargo's own messages say (B1, B2)."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from ci import process, store
+from ci.build import messages, stamp
+from ci.build.job import Job
+from ci.errors import InfrastructureError, ProductFailure, UsageError
+from ci.model import Artifact
+from ci.process import Limits
+
+RUST_HINT = "install Rust with rustup (rustup.rs); ./inv doctor shows what is found"
+
+
+def precheck(job: Job) -> None:
+    """The binary must exist in the package, and the features that it requires must be asked for (B1)."""
+    process.find_program("cargo", hint=RUST_HINT)
+    if not (job.spec.folder / "Cargo.toml").is_file():
+        raise UsageError(f"{job.label}: no Cargo.toml in {job.relative(job.spec.folder)}")
+    metadata = _metadata(job)
+    binaries = {target["name"]: target for package in metadata["packages"] for target in package["targets"] if "bin" in target["kind"]}
+    manifest = job.relative(job.spec.folder / "Cargo.toml")
+    if job.spec.output not in binaries:
+        known = ", ".join(sorted(binaries)) or "none"
+        raise UsageError(f"{job.label}: the package has no binary '{job.spec.output}' (it has: {known})", where=manifest)
+    _check_features(job, binaries[job.spec.output], metadata, manifest)
+
+
+def _metadata(job: Job) -> dict[str, Any]:
+    argv = ["cargo", "metadata", "--no-deps", "--offline", "--format-version", "1"]
+    err = process.scratch_file("metadata.err")
+    done = process.run(argv, limits=Limits(60), cwd=job.spec.folder, stderr=err)
+    if not done.ok:
+        reason = done.error_text().strip().splitlines()
+        raise UsageError(f"{job.label}: cargo cannot read the package: {' '.join(reason)[:400]}")
+    parsed: dict[str, Any] = json.loads(done.text())
+    return parsed
+
+
+def _check_features(job: Job, binary: dict[str, Any], metadata: dict[str, Any], manifest: str) -> None:
+    declared = {name for package in metadata["packages"] for name in package["features"]}
+    unknown = [name for name in job.spec.features if name not in declared]
+    if unknown:
+        raise UsageError(
+            f"{job.label}: the package has no feature {_quoted(unknown)} (it has: {', '.join(sorted(declared)) or 'none'})", where=manifest
+        )
+    required = set(binary.get("required-features", []))
+    missing = sorted(required - _enabled(job.spec.features, metadata))
+    if missing:
+        features = ", ".join(sorted({*job.spec.features, *missing}))
+        raise UsageError(
+            f"{job.label}: the binary '{job.spec.output}' needs the feature {_quoted(missing)}, which the manifest does not ask for; "
+            "cargo would exit 0 and build nothing",
+            where="vexci.yaml",
+            hint=f"write 'features: [{features}]' under artifacts.{job.spec.name}; by hand:\n{_by_hand(job, features)}",
+        )
+
+
+def _enabled(asked: tuple[str, ...], metadata: dict[str, Any]) -> set[str]:
+    """The asked-for features, the default ones, and all that these imply."""
+    table: dict[str, list[str]] = {}
+    for package in metadata["packages"]:
+        table.update(package["features"])
+    todo, seen = [*asked, "default"], set()
+    while todo:
+        name = todo.pop()
+        if name not in seen:
+            seen.add(name)
+            todo += table.get(name, [])
+    return seen
+
+
+def _by_hand(job: Job, features: str) -> str:
+    return f'cargo build --{job.spec.profile} --bin {job.spec.output} --features="{features.replace(", ", ",")}"'
+
+
+def _quoted(names: list[str]) -> str:
+    return ", ".join(f"'{name}'" for name in names)
+
+
+def build(job: Job) -> Artifact:
+    """Build the binary."""
+    log, err = job.log("json"), job.log("log")
+    started = _cargo(job, log, err)
+    output = _executable(job, log, err)
+
+    def rebuild() -> float:
+        job.say("nothing proves where the output came from: building anew")
+        package = _package(log, output)
+        argv = ["cargo", "clean", "--locked", "-p", package, "--profile", job.spec.profile]
+        process.output(argv, deadline=120, cwd=job.spec.folder)
+        return _cargo(job, log, err)
+
+    def warnings() -> int:
+        found = messages.from_cargo(messages.cargo_messages(log), job.relative(job.spec.folder))
+        return sum(1 for message in found if message.severity == "warning")
+
+    inputs = inputs_hash(job, output)
+    mark, reused = stamp.prove(output, job.folder / ".vexci-stamp.json", inputs, started, rebuild=rebuild, warnings=warnings)
+    if inputs_hash(job, output) != inputs:
+        raise InfrastructureError(f"{job.label}: the sources changed while they were built", hint="run the build again")
+    return Artifact(
+        name=job.spec.name,
+        kind=job.spec.kind,
+        path=output,
+        sha256=mark.output,
+        size=output.stat().st_size,
+        features=job.spec.features,
+        target=_triple(output, job),
+        kernel=None,
+        commit=job.revision.commit,
+        dirty=job.revision.dirty,
+        inputs_sha256=inputs,
+        started=mark.started,
+        modified=output.stat().st_mtime,
+        warnings=mark.warnings,
+        reused=reused,
+        log=str(err.relative_to(job.run.path)),
+    )
+
+
+def _cargo(job: Job, log: Path, err: Path) -> float:
+    profile = ["--release"] if job.spec.profile == "release" else ["--profile", job.spec.profile]
+    argv = ["cargo", "build", *profile, "--bin", job.spec.output, "--locked", "--message-format", "json"]
+    if job.spec.features:
+        argv += ["--features", ",".join(job.spec.features)]
+    environment = {**os.environ, "VEXCI_COMMIT": job.revision.label, "CARGO_TERM_COLOR": "never"}
+    log.unlink(missing_ok=True)
+    started = stamp.begin(job.folder)
+    done = process.run(
+        argv,
+        limits=job.limits,
+        log=log,
+        stderr=err,
+        cwd=job.spec.folder,
+        env=environment,
+        what=job.label,
+        progress=lambda _: job.say(_last_line(err)),
+    )
+    _append_rendered(log, err)
+    if not done.ok:
+        raise _failure(job, log, err, done.how)
+    return started
+
+
+def _append_rendered(log: Path, err: Path) -> None:
+    """Put the compiler's messages, as a person reads them, into the readable log: cargo gave them as JSON only."""
+    with open(err, "a") as file:
+        for row in messages.cargo_messages(log):
+            if row.get("reason") == "compiler-message":
+                file.write(row["message"]["rendered"] or "")
+
+
+def _failure(job: Job, log: Path, err: Path, how: str) -> ProductFailure:
+    errors = messages.first_errors(messages.from_cargo(messages.cargo_messages(log), job.relative(job.spec.folder)))
+    said = [line for line in err.read_text(errors="backslashreplace").splitlines() if line.startswith("error")]
+    summary = errors[0].text if errors else (said or ["its log is empty"])[0]
+    return ProductFailure(
+        f"{job.label} does not build ({how}): {summary}",
+        where=errors[0].place if errors else "",
+        hint="\n".join([*(str(e) for e in errors[1:]), f"the whole log: {job.relative(err)}"]),
+        evidence=(err, log),
+    )
+
+
+def _executable(job: Job, log: Path, err: Path) -> Path:
+    """The binary's path out of cargo's messages; success without a binary is a failure."""
+    for row in messages.cargo_messages(log):
+        if row.get("reason") == "compiler-artifact" and row["target"]["name"] == job.spec.output and row.get("executable"):
+            path = Path(row["executable"])
+            if not path.is_file():
+                raise ProductFailure(f"{job.label}: cargo reports {path}, which is no file", evidence=(log, err))
+            return path
+    raise ProductFailure(
+        f"{job.label}: cargo succeeded and built no binary '{job.spec.output}'",
+        hint="required-features in Cargo.toml must be among 'features:' in vexci.yaml",
+        evidence=(log, err),
+    )
+
+
+def _package(log: Path, output: Path) -> str:
+    for row in messages.cargo_messages(log):
+        if row.get("executable") == str(output):
+            return str(row["package_id"])
+    raise InfrastructureError(f"cargo's messages do not name the package of {output}", evidence=(log,))
+
+
+def inputs_hash(job: Job, output: Path) -> str:
+    """SHA-256 over the sources that cargo's dep-info names, the package's own files, and the parameters."""
+    names = ("Cargo.toml", "Cargo.lock", "build.rs", ".cargo/config.toml", "rust-toolchain.toml")
+    files = {job.spec.folder / name for name in names if (job.spec.folder / name).is_file()}
+    files |= {path for path in _dep_info(output) if path.is_file() and path.is_relative_to(job.root)}
+    return store.sha256_tree(job.root, files, *job.spec.features, job.spec.profile)
+
+
+def _dep_info(output: Path) -> list[Path]:
+    """The paths in the Makefile-style dep-info beside the binary (`<binary>.d`: `target: a b c`, blanks escaped)."""
+    text = output.with_name(output.name + ".d").read_text()
+    _, _, right = text.partition(": ")
+    return [Path(word.replace("\0", " ")) for word in right.replace("\\ ", "\0").split()]
+
+
+def _triple(output: Path, job: Job) -> str:
+    """The target triple: the folder above the profile where the build has a target, else the compiler's host."""
+    folder = output.parent.parent.name
+    if folder.count("-") >= 2:
+        return folder
+    for line in process.output(["rustc", "-vV"], cwd=job.spec.folder).splitlines():
+        if line.startswith("host: "):
+            return line.removeprefix("host: ")
+    raise InfrastructureError("rustc -vV names no host triple")
+
+
+def _last_line(log: Path) -> str:
+    lines = log.read_text(errors="replace").strip().splitlines() if log.exists() else []
+    return lines[-1].strip()[:80] if lines else ""

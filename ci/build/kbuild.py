@@ -1,0 +1,168 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Kernel modules through the kernel's own Kbuild, in a folder of their own for each kernel.
+
+Sources are mirrored to `.build/<artifact>/<release>/`, so that two kernels never share an object file and
+the source folder stays clean. Which modules were built is read from `modules.order`, which Kbuild writes.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+from ci import process, store
+from ci.build import messages, sources, stamp
+from ci.build.job import Job
+from ci.errors import InfrastructureError, ProductFailure, UsageError
+from ci.model import Artifact, KernelTarget
+
+
+def precheck(job: Job) -> None:
+    """The tools, the headers and a build file must be there."""
+    process.find_program("make", hint="./inv doctor --fix installs it")
+    process.find_program("gcc", hint="./inv doctor --fix installs it")
+    kernel = _kernel(job)
+    if not (kernel.headers / "Makefile").is_file():
+        raise UsageError(
+            f"{job.label}: the headers of {kernel.release} are missing at {kernel.headers}",
+            hint=f"apt-get install linux-headers-{kernel.release}",
+        )
+    if not any((job.spec.folder / name).is_file() for name in sources.KBUILD_NAMES):
+        raise UsageError(f"{job.label}: no Kbuild and no Makefile in {job.relative(job.spec.folder)}")
+
+
+def build(job: Job) -> Artifact:
+    """Build the module for one kernel."""
+    files = sources.mirror(job.spec.folder, job.folder)
+    inputs = _hash(job, files)
+    log = job.log("log")
+    started = _make(job, log)
+    output = _output(job, log)
+
+    def rebuild() -> float:
+        job.say("nothing proves where the output came from: building anew")
+        output.unlink()
+        for leftover in job.folder.rglob("*.o"):
+            leftover.unlink()
+        again = _make(job, log)
+        _output(job, log)
+        return again
+
+    def warnings() -> int:
+        found = messages.from_log(log.read_text(errors="backslashreplace"))
+        return sum(1 for message in found if message.severity == "warning")
+
+    stamp_file = job.folder / ".vexci-stamp.json"
+    mark, reused = stamp.prove(output, stamp_file, inputs, started, rebuild=rebuild, warnings=warnings)
+    if inputs_hash(job, output) != inputs:
+        raise InfrastructureError(f"{job.label}: the sources changed while they were built", hint="run the build again")
+    return Artifact(
+        name=job.spec.name,
+        kind=job.spec.kind,
+        path=output,
+        sha256=mark.output,
+        size=output.stat().st_size,
+        features=job.spec.features,
+        target=_kernel(job).release,
+        kernel=_kernel(job).name,
+        commit=job.revision.commit,
+        dirty=job.revision.dirty,
+        inputs_sha256=inputs,
+        started=mark.started,
+        modified=output.stat().st_mtime,
+        warnings=mark.warnings,
+        reused=reused,
+        log=str(log.relative_to(job.run.path)),
+    )
+
+
+def _kernel(job: Job) -> KernelTarget:
+    if job.kernel is None:
+        raise UsageError(f"{job.spec.name}: a module needs a kernel to build for", hint="name one under 'kernels:' in vexci.yaml")
+    return job.kernel
+
+
+def inputs_hash(job: Job, output: Path) -> str:
+    """SHA-256 over the module's sources, the kernel's release and the make variables."""
+    return _hash(job, sources.kbuild_files(job.spec.folder))
+
+
+def _hash(job: Job, files: list[Path]) -> str:
+    variables = [f"{k}={v}" for k, v in job.spec.variables]
+    return store.sha256_tree(job.spec.folder, files, _kernel(job).release, *variables)
+
+
+def analyse(job: Job) -> list[messages.Message]:
+    """What W=1 and sparse say of every source file, compiled anew in a folder of its own."""
+    process.find_program("sparse", hint="./inv doctor --fix installs it")
+    folder = job.folder.with_name(job.folder.name + "-sparse")
+    sources.mirror(job.spec.folder, folder)
+    log = job.log("sparse.log")
+    base = ["make", "-C", str(_kernel(job).headers), f"M={folder}"]
+    process.output([*base, "clean"], deadline=120)
+    done = process.run([*base, "W=1", "C=2", "modules"], limits=job.limits, log=log, env={**os.environ, "LC_ALL": "C"}, what=job.label)
+    found = messages.from_log(log.read_text(errors="backslashreplace"), (str(folder), job.relative(job.spec.folder)))
+    if not done.ok and not found:
+        raise ProductFailure(f"{job.label}: sparse did not run ({done.how})", evidence=(log,))
+    return found
+
+
+def _make(job: Job, log: Path) -> float:
+    """Run make; returns its start in epoch seconds."""
+    kernel = _kernel(job)
+    argv = ["make", "-C", str(kernel.headers), f"M={job.folder}", "W=1", f"-j{os.cpu_count() or 1}"]
+    # The prefix map keeps the build folder's path out of the module: two checkouts build the same bytes.
+    variables = {"KCFLAGS": f"-ffile-prefix-map={job.folder}=.", **dict(job.spec.variables)}
+    argv += [f"{name}={value}" for name, value in variables.items()] + ["modules"]
+    started = stamp.begin(job.folder)
+    environment = {**os.environ, "LC_ALL": "C"}
+    done = process.run(argv, limits=job.limits, log=log, env=environment, what=job.label, progress=lambda _: job.say(_last_line(log)))
+    if not done.ok:
+        raise _failure(job, log, done.how)
+    return started
+
+
+def _failure(job: Job, log: Path, how: str) -> ProductFailure:
+    text = log.read_text(errors="backslashreplace")
+    errors = messages.first_errors(messages.from_log(text, (str(job.folder), job.relative(job.spec.folder))))
+    first = errors[0] if errors else None
+    summary = first.text if first else (text.strip().splitlines() or ["its log is empty"])[-1]
+    return ProductFailure(
+        f"{job.label} does not build ({how}): {summary}",
+        where=first.place if first else "",
+        hint="\n".join([*(str(e) for e in errors[1:]), f"the whole log: {job.relative(log)}"]),
+        evidence=(log,),
+    )
+
+
+def _output(job: Job, log: Path) -> Path:
+    """The module's path as Kbuild itself names it in modules.order (`.ko` up to 6.1, `.o` since 6.2)."""
+    order = job.folder / "modules.order"
+    built = [Path(line).with_suffix(".ko") for line in order.read_text().split()] if order.is_file() else []
+    built = [path if path.is_absolute() else job.folder / path for path in built]
+    for path in built:
+        if path.name == job.spec.output:
+            if not path.is_file() or path.is_symlink():
+                raise ProductFailure(f"{job.label}: Kbuild reports {path}, which is no regular file", evidence=(log,))
+            return path
+    names = ", ".join(p.name for p in built) or "nothing"
+    raise ProductFailure(
+        f"{job.label}: make succeeded but built {names}, not {job.spec.output}",
+        where=job.relative(job.spec.folder),
+        hint=f"obj-m in Kbuild or Makefile and 'module: {Path(job.spec.output).stem}' in vexci.yaml must name the same module",
+        evidence=(log,),
+    )
+
+
+def _last_line(log: Path) -> str:
+    with open(log, "rb") as file:
+        file.seek(0, os.SEEK_END)
+        file.seek(max(0, file.tell() - 400))
+        lines = file.read().decode(errors="replace").strip().splitlines()
+    return lines[-1].strip()[:80] if lines else ""
+
+
+def clean(folder: Path) -> None:
+    """Remove everything built below the tool's build folder."""
+    shutil.rmtree(folder, ignore_errors=True)

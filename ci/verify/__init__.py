@@ -1,0 +1,25 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Looks at built artifacts and says what was observed. Nothing here trusts what the build asked for.
+
+subject.py   what is verified, and how a check is written down with its evidence
+common.py    for every artifact: there, fresh, the right kind of file
+elf.py       facts read from ELF files with pyelftools
+module.py    kernel modules
+daemon.py    daemons
+"""
+
+from __future__ import annotations
+
+from ci.model import Check, Kind
+from ci.verify import common, daemon, module
+from ci.verify.subject import Subject
+
+
+def verify(subject: Subject) -> list[Check]:
+    """All checks of one artifact. A missing or unreadable file fails its checks; it does not raise."""
+    checks = common.checks(subject)
+    if any(not check.verdict.ok for check in checks):
+        return checks  # what is not the right kind of file has no further properties to look at
+    if subject.spec.kind is Kind.KERNEL_MODULE:
+        return checks + module.checks(subject)
+    return checks + daemon.checks(subject)

@@ -1,0 +1,83 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Checks of kernel modules, read from the ELF file itself."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ci.model import Check
+from ci.verify import elf
+from ci.verify.subject import Subject
+
+# include/linux/license.h, license_is_gpl_compatible()
+GPL_COMPATIBLE = ("GPL", "GPL v2", "GPL and additional rights", "Dual BSD/GPL", "Dual MIT/GPL", "Dual MPL/GPL")
+
+
+def checks(subject: Subject) -> list[Check]:
+    """License, vermagic, name; a .modinfo that is missing fails them all at once."""
+    facts = elf.read(subject.artifact.path)
+    info = elf.modinfo(facts.sections.get(".modinfo", b"")) if isinstance(facts, elf.Elf) else {}
+    if not info:
+        return [subject.check("V1", "has .modinfo", False, "no .modinfo section: this object is no kernel module")]
+    listing = "".join(f"{key}: {value}\n" for key, values in sorted(info.items()) for value in values)
+    evidence = subject.keep("modinfo", listing)
+    good_license, license_detail = _license(subject, info)
+    good_vermagic, vermagic_detail = _vermagic(subject, info)
+    good_name, name_detail = _name(subject, info)
+    return [
+        subject.check("V1", "license is GPL-compatible and as declared", good_license, license_detail, evidence),
+        subject.check("B8", "vermagic equals the target kernel's", good_vermagic, vermagic_detail, evidence),
+        subject.check("V6", "module name", good_name, name_detail, evidence),
+        _srcversion(subject, info),
+    ]
+
+
+def _license(subject: Subject, info: dict[str, list[str]]) -> tuple[bool, str]:
+    seen = info.get("license", [])
+    if len(seen) != 1:
+        return False, f"expected one MODULE_LICENSE, found {seen or 'none'}"
+    if seen[0] not in GPL_COMPATIBLE:
+        return False, f"'{seen[0]}' is not GPL-compatible: the kernel would refuse its GPL-only symbols"
+    if seen[0] != subject.spec.license:
+        return False, f"'{seen[0]}', but the manifest declares '{subject.spec.license}'"
+    return True, seen[0]
+
+
+def _vermagic(subject: Subject, info: dict[str, list[str]]) -> tuple[bool, str]:
+    seen = (info.get("vermagic") or [""])[0].strip()
+    kernel = subject.kernel
+    if kernel is None:
+        return False, "no target kernel is known to compare with"
+    if seen.split(" ")[0] != kernel.release:
+        return False, f"built for '{seen}', the target is {kernel.release}: other headers were used"
+    own = _kernel_vermagic(kernel.modules)
+    if own is not None and own.strip() != seen:
+        return False, f"'{seen}' differs from '{own.strip()}' of the kernel's own modules"
+    source = "as the kernel's own modules" if own is not None else "release only: the kernel's own modules are not here"
+    return True, f"'{seen}' ({source})"
+
+
+def _kernel_vermagic(modules: Path | None) -> str | None:
+    """The vermagic of the first of the kernel's own modules that can be read."""
+    if modules is None:
+        return None
+    for path in sorted((modules / "kernel" / "fs").rglob("*.ko*")):
+        if path.suffix in (".ko", ".xz"):
+            return elf.module_bytes_vermagic(path)
+    return None
+
+
+def _name(subject: Subject, info: dict[str, list[str]]) -> tuple[bool, str]:
+    seen = (info.get("name") or [""])[0]
+    wanted = Path(subject.spec.output).stem.replace("-", "_")
+    return seen == wanted, f"'{seen}'" if seen == wanted else f"'{seen}', the manifest says '{wanted}'"
+
+
+def _srcversion(subject: Subject, info: dict[str, list[str]]) -> Check:
+    """Without a srcversion or a build id nobody can prove later which build a guest runs."""
+    facts = elf.read(subject.artifact.path)
+    build_id = facts.build_id if isinstance(facts, elf.Elf) else ""
+    srcversion = (info.get("srcversion") or [""])[0]
+    detail = f"srcversion {srcversion or 'none'}, build id {build_id[:16] or 'none'}"
+    good = bool(srcversion or build_id)
+    return subject.check("M8", "can be identified when loaded", good, detail if good else f"{detail}: add MODULE_VERSION")

@@ -1,0 +1,32 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What is verified, and how a check is written down."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ci import store
+from ci.manifest import ArtifactSpec
+from ci.model import Artifact, Check, Evidence, KernelTarget, Verdict
+from ci.store import RunFolder
+
+
+@dataclass(frozen=True)
+class Subject:
+    """One artifact with what it claims to be. `inputs_now` is the hash of its sources as they are now."""
+
+    artifact: Artifact
+    spec: ArtifactSpec
+    kernel: KernelTarget | None
+    inputs_now: str
+    run: RunFolder
+
+    def check(self, id: str, name: str, good: bool, detail: str, *evidence: Evidence) -> Check:
+        """A check's result: `detail` says what was seen, and where it is wrong what was expected."""
+        return Check(id, name, self.artifact.label, Verdict.PASS if good else Verdict.FAIL, detail, evidence)
+
+    def keep(self, name: str, text: str) -> Evidence:
+        """Write what was observed to a file of the run and name it as evidence."""
+        path = self.run.file("verify", f"{self.artifact.name}-{self.artifact.target}.{name}.txt")
+        store.atomic_write(path, text)
+        return self.run.evidence(name, path)
