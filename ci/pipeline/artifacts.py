@@ -1,0 +1,178 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The stages build and verify."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+from pathlib import Path
+
+from ci import build as builders
+from ci import console, kernels
+from ci import verify as checks
+from ci.build.job import Job
+from ci.errors import ProductFailure, UsageError, VexciError
+from ci.manifest import ArtifactSpec
+from ci.model import Artifact, Check, KernelTarget, Kind, Verdict
+from ci.pipeline.session import Session
+from ci.reader import nearest
+from ci.record import Stage
+from ci.store import read_records
+from ci.verify.subject import Subject
+
+
+def build(session: Session, *, only: str = "", kernel: str = "") -> list[Artifact]:
+    """Build the manifest's artifacts (or `only` one, or for one `kernel`); one failure does not stop the others."""
+    specs = _chosen(session, only)
+    _check_kernel_name(session, kernel)
+    for spec in specs:
+        if spec.kind is Kind.DAEMON:  # before anything is downloaded or begun: a missing feature is known at once
+            builders.precheck(Job(spec, session.manifest.root, session.record.run, session.revision))
+    with session.record.stage("build") as stage, console.group("build"):
+        todo = jobs(session, stage, specs, kernel)
+        for each in todo:
+            builders.precheck(each)
+        built, failures = _run_jobs(session, todo)
+        session.artifacts = built
+        session.record.set_artifacts(built)
+        stage.results["artifacts"] = [artifact.label for artifact in built]
+        stage.results["failed"] = [{"job": job.label, "verdict": error.verdict.value, "detail": str(error)} for job, error in failures]
+        if failures:
+            raise failures[0][1]
+        if not built:
+            raise UsageError("there is nothing to build", hint="name kernels for the modules in vexci.yaml")
+        stage.detail = f"{len(built)} artifacts"
+    return built
+
+
+def _chosen(session: Session, only: str) -> list[ArtifactSpec]:
+    specs = session.manifest.artifacts
+    names = [spec.name for spec in specs]
+    if only and only not in names:
+        raise UsageError(f"the artifact '{only}' is not defined{nearest(only, names)}")
+    return [spec for spec in specs if not only or spec.name == only]
+
+
+def _check_kernel_name(session: Session, kernel: str) -> None:
+    names = [spec.name for spec in session.manifest.kernels]
+    if kernel and kernel not in names:
+        raise UsageError(f"the kernel '{kernel}' is not defined{nearest(kernel, names)}")
+
+
+def jobs(session: Session, stage: Stage, specs: list[ArtifactSpec], only_kernel: str) -> list[Job]:
+    """What is to be built: a daemon once, a module for each of its kernels (or for `only_kernel`)."""
+    found = []
+    for spec in specs:
+        if spec.kind is Kind.DAEMON:
+            found.append(job(session, spec, None))
+            continue
+        for name in spec.kernels:
+            target = resolve(session, name, stage) if not only_kernel or only_kernel == name else None
+            if target is not None:
+                found.append(job(session, spec, target))
+    return found
+
+
+def job(session: Session, spec: ArtifactSpec, kernel: KernelTarget | None) -> Job:
+    """The build of one artifact, for one kernel where it is a module."""
+    return Job(spec, session.manifest.root, session.record.run, session.revision, kernel)
+
+
+def resolve(session: Session, name: str, stage: Stage) -> KernelTarget | None:
+    """The kernel of that name, resolved once; None where it is optional and not to be had, which the stage notes."""
+    if name not in session.kernels:
+        spec = session.manifest.kernel(name)
+        try:
+            session.kernels[name] = kernels.resolve(spec, say=console.note)
+        except UsageError as error:
+            if not spec.optional:
+                raise
+            skipped = stage.results.setdefault("skipped", [])
+            skipped.append({"kernel": name, "reason": error.message})
+            console.verdict_line(Verdict.SKIP, f"kernel {name} (optional): {error.message}")
+            return None
+    return session.kernels[name]
+
+
+def _run_jobs(session: Session, todo: list[Job]) -> tuple[list[Artifact], list[tuple[Job, VexciError]]]:
+    built: list[Artifact] = []
+    failures: list[tuple[Job, VexciError]] = []
+    with console.Progress() as progress:
+        for each in todo:
+            begin = time.monotonic()
+            with progress.item(each.label) as item:
+                shown = replace(each, say=item.say)
+                try:
+                    artifact = builders.build(shown)
+                except VexciError as error:
+                    failures.append((each, error))
+                    console.verdict_line(error.verdict, f"{each.label}: {error.message}", time.monotonic() - begin)
+                    continue
+            built.append(artifact)
+            console.verdict_line(Verdict.PASS, _built(session, artifact), time.monotonic() - begin)
+    return built, failures
+
+
+def _built(session: Session, artifact: Artifact) -> str:
+    path = artifact.path
+    shown = path.relative_to(session.manifest.root) if path.is_relative_to(session.manifest.root) else path
+    warnings = f"{artifact.warnings} warning{'s' if artifact.warnings != 1 else ''}"
+    return f"{artifact.label}  {shown}  {warnings}{', unchanged' if artifact.reused else ''}"
+
+
+def present(session: Session) -> list[Artifact]:
+    """The artifacts of this invocation, else those of the newest record that has any."""
+    if session.artifacts is None:
+        for record in reversed(read_records(session.manifest.root)):
+            if record["artifacts"]:
+                session.artifacts = [_from_record(row) for row in record["artifacts"]]
+                break
+        else:
+            raise UsageError("nothing has been built here", hint="./inv build")
+    return session.artifacts
+
+
+def _from_record(row: dict[str, object]) -> Artifact:
+    values = dict(row)
+    values["path"] = Path(str(row["path"]))
+    values["kind"] = Kind(row["kind"])
+    values["features"] = tuple(row["features"])  # type: ignore[arg-type]
+    return Artifact(**values)  # type: ignore[arg-type]
+
+
+def verify(session: Session) -> list[Check]:
+    """Check every artifact that was built; all checks run, then the first failure decides."""
+    artifacts = present(session)
+    with session.record.stage("verify") as stage, console.group("verify"):
+        session.record.set_artifacts(artifacts)
+        for artifact in artifacts:
+            stage.checks += _verify_one(session, stage, artifact)
+        _completeness(session, stage, artifacts)
+        _show(stage.checks)
+        failed = [check for check in stage.checks if not check.verdict.ok]
+        if failed:
+            first = failed[0]
+            more = f" (and {len(failed) - 1} more)" if len(failed) > 1 else ""
+            raise ProductFailure(f"{first.subject}: {first.id} {first.name}: {first.detail}{more}")
+        stage.detail = f"{len(stage.checks)} checks of {len(artifacts)} artifacts"
+    return stage.checks
+
+
+def _verify_one(session: Session, stage: Stage, artifact: Artifact) -> list[Check]:
+    spec = session.manifest.artifact(artifact.name)
+    kernel = resolve(session, artifact.kernel, stage) if artifact.kernel else None
+    now = builders.inputs_hash(job(session, spec, kernel), artifact) if artifact.path.is_file() else ""
+    return checks.verify(Subject(artifact, spec, kernel, now, session.record.run))
+
+
+def _completeness(session: Session, stage: Stage, artifacts: list[Artifact]) -> None:
+    """Every artifact of the manifest must be among what is verified: what was not built did not pass."""
+    built = {artifact.name for artifact in artifacts}
+    for spec in session.manifest.artifacts:
+        if spec.name not in built:
+            stage.checks.append(Check("B1", "was built", spec.name, Verdict.FAIL, "the build made nothing for it; run './inv build'"))
+
+
+def _show(found: list[Check]) -> None:
+    rows: list[list[str | Verdict]] = [[c.verdict, c.id, c.subject, c.name, c.detail] for c in found]
+    console.table(console.Table("", ("verdict", "id", "artifact", "check", "observed"), list(rows)))

@@ -1,0 +1,197 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The stages deploy, validate and bench, in a guest."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from ci import bench as benchmarks
+from ci import console, errors
+from ci import deploy as deployer
+from ci import validate as suites
+from ci.bench.compare import Comparison
+from ci.bench.system import System
+from ci.errors import UsageError
+from ci.manifest import ArtifactSpec, BenchmarkSpec, SuiteSpec
+from ci.model import Artifact, Deployment, Series, SuiteResult, Verdict, worst
+from ci.pipeline import artifacts
+from ci.pipeline.pool import Pool
+from ci.pipeline.session import Session
+from ci.reader import nearest
+from ci.record import plain
+from ci.vm.machine import Machine
+
+
+def for_guest(session: Session, kernel: str) -> list[tuple[ArtifactSpec, Artifact]]:
+    """The built artifacts that a guest with this kernel of vexci.yaml can run."""
+    fitting = [a for a in artifacts.present(session) if a.kernel in (None, kernel)]
+    return [(session.manifest.artifact(a.name), a) for a in fitting]
+
+
+def ensure_built(session: Session, kernel: str) -> None:
+    """Build and verify for this guest, unless this invocation has done so already."""
+    if session.artifacts is None:
+        artifacts.build(session, kernel=kernel)
+        artifacts.verify(session)
+
+
+def deploy(pool: Pool) -> list[Deployment]:
+    """The stage deploy: every fitting artifact is in the guest, and what runs is what was built."""
+    session = pool.session
+    machine = pool.guest()
+    with session.record.stage("deploy") as stage, console.group("deploy"):
+        done = []
+        for spec, artifact in for_guest(session, pool.spec.kernel):
+            deployment = deployer.deploy(machine, spec, artifact, say=console.note)
+            done.append(deployment)
+            console.verdict_line(Verdict.PASS, f"{artifact.label} runs as built: {deployment.running_id}")
+        stage.results["deployments"] = plain(done)
+        stage.detail = f"{len(done)} artifacts in {machine.name}"
+    return done
+
+
+def validate(pool: Pool, *, suite: str = "", only: str = "") -> list[SuiteResult]:
+    """The stage validate: every chosen suite on every artifact that it names; a damaged guest is replaced in between."""
+    session = pool.session
+    todo = _suites(pool, suite, only)
+    pool.guest()
+    with session.record.stage("validate") as stage, console.group("validate"):
+        results: list[SuiteResult] = []
+        stage.results["suites"] = results
+        for chosen, spec, artifact in todo:
+            result = _run_suite(pool, chosen, spec, artifact)
+            results.append(result)
+            _show_suite(result)
+            if result.verdict in (Verdict.PANIC, Verdict.HANG, Verdict.INFRA):
+                pool.discard()
+        verdict = worst([result.verdict for result in results])
+        bad = [result for result in results if not result.verdict.ok]
+        stage.detail = f"{len(results) - len(bad)} of {len(results)} suites passed"
+        if bad:
+            raise errors.of(verdict, f"{bad[0].suite} on {bad[0].artifact}: {bad[0].detail}")
+    return results
+
+
+def check_request(session: Session, *, suite: str = "", artifact: str = "", benchmark: str = "") -> None:
+    """Refuse names that the manifest does not have, before anything is built or started."""
+    manifest = session.manifest
+    asked = (
+        ("suite", suite, [item.name for item in manifest.suites]),
+        ("artifact", artifact, [item.name for item in manifest.artifacts]),
+        ("benchmark", benchmark, [item.name for item in manifest.benchmarks]),
+    )
+    for what, name, known in asked:
+        if name and name not in known:
+            raise UsageError(f"the {what} '{name}' is not defined{nearest(name, known)}")
+
+
+def _suites(pool: Pool, suite: str, only: str) -> list[tuple[SuiteSpec, ArtifactSpec, Artifact]]:
+    built = {spec.name: (spec, artifact) for spec, artifact in for_guest(pool.session, pool.spec.kernel)}
+    todo = []
+    for chosen in pool.session.manifest.suites:
+        for name in chosen.artifacts if not suite or chosen.name == suite else ():
+            if only and name != only:
+                continue
+            if name not in built:
+                raise UsageError(f"{name} was not built for the kernel {pool.spec.kernel}", hint=f"list it under artifacts.{name}.kernels")
+            todo.append((chosen, *built[name]))
+    if not todo:
+        raise UsageError("there is no suite to run", hint="define one under 'suites:' in vexci.yaml")
+    return todo
+
+
+def _run_suite(pool: Pool, suite: SuiteSpec, spec: ArtifactSpec, artifact: Artifact) -> SuiteResult:
+    fresh = pool.guest()
+    deployer.deploy(fresh, spec, artifact)  # a no-op where it is there; a replaced guest is empty
+    with console.Progress() as progress, progress.item(f"{suite.name} on {artifact.label}") as item:
+        return suites.run_suite(fresh, suite, spec, artifact, run=pool.session.record.run, progress=item.say)
+
+
+def _show_suite(result: SuiteResult) -> None:
+    passed = sum(1 for case in result.cases if case.verdict.ok)
+    text = f"{result.suite} on {result.artifact} [{result.kernel}]: {passed} of {len(result.cases)} cases passed"
+    console.verdict_line(result.verdict, text, result.seconds)
+    for case in result.cases:
+        if not case.verdict.ok:
+            console.verdict_line(case.verdict, f"  {case.id}: {case.detail}", case.seconds)
+    if not result.verdict.ok:
+        console.error(result.detail, verdict=result.verdict)
+        for item in result.evidence:
+            console.note(f"  see {item.kind}: {item.path}")
+
+
+def bench(pool: Pool, *, suite: str = "", rounds: int = 0) -> list[Series]:
+    """The stage bench: the chosen benchmarks, each system in turn; a system that failed is shown with its reason."""
+    session = pool.session
+    chosen = _benchmarks(session, suite, rounds)
+    built = {spec.name: (spec, artifact) for spec, artifact in for_guest(session, pool.spec.kernel)}
+    machine = pool.guest()
+    with session.record.stage("bench") as stage, console.group("bench"):
+        measured: list[Series] = []
+        stage.results["series"] = measured
+        for spec in chosen:
+            systems = [_system(machine, name, built) for name in spec.systems]
+            measured += _measure(pool, machine, spec, systems)
+        found = benchmarks.comparisons(measured, references=_references(session))
+        stage.results["comparisons"] = plain(found)
+        show_series(measured)
+        for comparison in found:
+            console.line(f"  {_sentence(comparison)}")
+        failed = [item for item in measured if item.failure]
+        stage.detail = f"{len(measured) - len(failed)} of {len(measured)} series measured"
+        if failed:
+            verdict = worst([item.verdict for item in measured])
+            raise errors.of(verdict, f"{failed[0].system}, {failed[0].workload}: {failed[0].failure}")
+    return measured
+
+
+def _benchmarks(session: Session, suite: str, rounds: int) -> list[BenchmarkSpec]:
+    chosen = [item for item in session.manifest.benchmarks if not suite or item.name == suite]
+    if not chosen:
+        raise UsageError("there is no benchmark to run", hint="define one under 'benchmarks:' in vexci.yaml")
+    return [replace(item, rounds=rounds) if rounds else item for item in chosen]
+
+
+def _references(session: Session) -> list[str]:
+    known = {spec.name for spec in session.manifest.artifacts}
+    return [name for item in session.manifest.benchmarks for name in item.systems if name not in known]
+
+
+def _system(machine: Machine, name: str, built: dict[str, tuple[ArtifactSpec, Artifact]]) -> System:
+    if name not in built:
+        return benchmarks.reference(name)
+    spec, artifact = built[name]
+    deployment = deployer.deploy(machine, spec, artifact)  # loads a module again that a suite has unloaded
+    return benchmarks.of_artifact(spec, artifact, deployment.guest_path)
+
+
+def _measure(pool: Pool, machine: Machine, spec: BenchmarkSpec, systems: list[System]) -> list[Series]:
+    conditions = {
+        "machine": f"{pool.spec.cpus} CPUs, {pool.spec.memory} MiB",
+        "kernel": machine.kernel,
+        "accelerator": machine.accelerator.name,
+    }
+    with console.Progress() as progress, progress.item(f"benchmark {spec.name}") as item:
+        return benchmarks.run(machine, spec, systems, run=pool.session.record.run, progress=item.say, conditions=conditions)
+
+
+def _sentence(found: Comparison) -> str:
+    names = f"{found.workload} {found.metric}: {found.system} against {found.baseline}: {found.finding}"
+    if found.ratio is None or found.low is None or found.high is None:
+        return f"{names} ({found.reason})"
+    return f"{names}, {found.ratio:.2f} times (95 % interval {found.low:.2f} to {found.high:.2f})"
+
+
+def show_series(measured: list[Series]) -> None:
+    from ci.bench.statistics import summarise
+
+    rows: list[list[str | Verdict]] = []
+    for item in measured:
+        name = f"{item.workload} {item.metric}"
+        if item.failure or not item.samples:
+            rows.append([item.verdict, name, item.system, "not measured", "", item.failure or "no samples"])
+            continue
+        found = summarise(item.samples)
+        spread = f"{found.minimum:.4g} to {found.maximum:.4g}"
+        rows.append([item.verdict, name, item.system, f"{found.median:.4g} {item.unit}", spread, f"{len(item.samples)} rounds"])
+    console.table(console.Table("", ("verdict", "workload", "system", "median", "spread", "from"), list(rows)))

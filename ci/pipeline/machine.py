@@ -1,0 +1,87 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What is asked about this machine and this project: doctor, runs, clean. None of these makes a record."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+from ci import console, host, process, store
+from ci.errors import InfrastructureError
+from ci.model import Verdict
+from ci.pipeline.session import Session
+from ci.process import Limits
+
+
+def doctor(session: Session, *, fix: bool) -> None:
+    """Show what this machine can do; with `fix` run the commands that repair what is missing, then look again."""
+    from ci.vm import accel
+
+    findings = host.survey(accel.remembered())
+    commands = host.fixes(findings)
+    if fix and commands:
+        for command in commands:
+            _fix(session, command)
+        findings = host.survey(accel.remembered())
+    rows: list[list[str | Verdict]] = []
+    for finding in findings:
+        remedy = " ".join(finding.fix) if finding.fix else ""
+        rows.append([finding.state, finding.what, finding.detail, finding.needed_for, remedy])
+    console.table(console.Table("", ("state", "what", "found", "needed for", "fixed by"), list(rows)))
+    missing = [finding for finding in findings if finding.state == "missing"]
+    if missing:
+        raise InfrastructureError(
+            f"{len(missing)} missing: {', '.join(finding.what for finding in missing)}",
+            hint="nothing more can be fixed by a command" if fix else "./inv doctor --fix runs the commands above",
+        )
+    console.verdict_line(Verdict.PASS, "this machine can run everything that is not marked as limited")
+
+
+def _fix(session: Session, command: tuple[str, ...]) -> None:
+    console.note("$ " + " ".join(command))
+    log = process.scratch_file("fix.log")
+    done = process.run(command, limits=Limits(1800, silence=600), log=log, cwd=session.manifest.root)
+    if not done.ok:
+        tail = done.text().strip().splitlines()[-3:]
+        raise InfrastructureError(f"{' '.join(command)}: {done.how}: {' / '.join(tail)}")
+
+
+def runs(session: Session, last: int) -> None:
+    """List the newest runs of this project."""
+    records = store.read_records(session.manifest.root)
+    if not records:
+        console.line("no run is recorded yet; './inv build verify' makes the first")
+        return
+    rows: list[list[str | Verdict]] = []
+    for record in records[-last:]:
+        seconds = f"{record['seconds']:.1f} s" if record["seconds"] is not None else ""
+        commit = record["commit"][:12] + ("-dirty" if record["dirty"] else "")
+        rows.append([Verdict(record["verdict"]), record["id"], record["command"], commit, seconds, record["detail"]])
+    console.table(console.Table("", ("verdict", "run", "command", "commit", "time", "detail"), list(rows)))
+
+
+def clean(session: Session, *, runs: bool, cache: bool) -> None:
+    """Remove the tool's build folder and cargo's; records and the cache only where asked for."""
+    root = session.manifest.root
+    targets = [root / ".build"]
+    targets += [spec.folder / "target" for spec in session.manifest.artifacts if spec.builder == "cargo"]
+    targets += [root / store.RUNS_FOLDER] if runs else []
+    targets += [store.cache_dir()] if cache else []
+    for path in targets:
+        if path.is_dir():
+            size = _size(path)
+            try:
+                shutil.rmtree(path)
+            except OSError as error:
+                raise store.disk_error(error, path) from error
+            console.line(f"removed {path} ({size >> 20} MiB)")
+
+
+def _size(folder: Path) -> int:
+    """Allocated bytes below a folder."""
+    total = 0
+    for base, _, names in os.walk(folder):
+        for name in names:
+            total += os.lstat(os.path.join(base, name)).st_blocks * 512
+    return total

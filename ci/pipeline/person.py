@@ -1,0 +1,135 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the VM and image tasks do for a person: guests that are kept, shells, lists."""
+
+from __future__ import annotations
+
+import sys
+
+from ci import console, images, process
+from ci.errors import UsageError
+from ci.model import Verdict
+from ci.pipeline import guests, speed
+from ci.pipeline.pool import Pool, machine_spec, prepare
+from ci.pipeline.session import Session
+from ci.process import Limits
+from ci.reader import nearest
+from ci.vm import access, registry
+from ci.vm import guest as vm
+
+
+def deploy(session: Session, guest: str) -> None:
+    """Build and verify, then deploy to the running guest of that name."""
+    facts = vm.running(guest, session.manifest.root)
+    with Pool(session, kept=facts.name) as pool:
+        guests.ensure_built(session, pool.spec.kernel)
+        guests.deploy(pool)
+
+
+def validate(session: Session, *, suite: str, only: str, guest: str, require_kvm: bool) -> None:
+    """Build and verify, then run the suites in a fresh guest, or in the running one of that name."""
+    guests.check_request(session, suite=suite, artifact=only)
+    with _pool(session, guest, require_kvm) as pool:
+        guests.ensure_built(session, pool.spec.kernel)
+        guests.validate(pool, suite=suite, only=only)
+
+
+def bench(session: Session, *, suite: str, rounds: int, guest: str, require_kvm: bool) -> None:
+    """Build and verify, then measure in a fresh guest, or in the running one of that name."""
+    if suite == speed.SUITE:
+        speed.bench(session, rounds=rounds)
+        return
+    guests.check_request(session, benchmark=suite)
+    with _pool(session, guest, require_kvm) as pool:
+        guests.ensure_built(session, pool.spec.kernel)
+        guests.bench(pool, suite=suite, rounds=rounds)
+
+
+def _pool(session: Session, guest: str, require_kvm: bool) -> Pool:
+    if guest:
+        vm.running(guest, session.manifest.root)
+    return Pool(session, kept=guest, require_kvm=require_kvm)
+
+
+def image_build(session: Session, name: str) -> None:
+    """Make the images (or the one of that name), and what the default machine boots from."""
+    names = [spec.name for spec in session.manifest.images]
+    if name and name not in names:
+        raise UsageError(f"the image '{name}' is not defined{nearest(name, names)}")
+    with session.record.stage("image") as stage, console.group("image"):
+        for spec in session.manifest.images:
+            if name and spec.name != name:
+                continue
+            log = session.record.run.file("image", f"{spec.name}.log")
+            image = images.build(spec, session.manifest.root, log=log, say=console.note)
+            stage.results[image.name] = {"key": image.key, "size": image.size}
+            made = f"{image.name} ({image.key[:12]}) {image.distribution}, {image.size >> 20} MiB: {image.disk}"
+            console.verdict_line(Verdict.PASS, made)
+
+
+def image_list(session: Session) -> None:
+    """The images of vexci.yaml."""
+    rows: list[list[str | Verdict]] = []
+    for item in images.listing(session.manifest.images):
+        rows.append([item.name, item.state, f"{item.size >> 20} MiB" if item.size else "", item.key[:12]])
+    console.table(console.Table("", ("image", "state", "on disk", "key"), list(rows)))
+
+
+def up(session: Session, *, machine: str, name: str, require_kvm: bool) -> None:
+    """Start a guest that stays."""
+    spec = machine_spec(session, machine)
+    boot, accelerator = prepare(session, spec, require_kvm=require_kvm)
+    with session.record.stage("vm") as stage, console.group("vm"), console.Progress() as progress:
+        with progress.item(f"guest {name}") as item:
+            facts = vm.up(
+                spec,
+                boot,
+                accelerator=accelerator,
+                root=session.manifest.root,
+                name=name,
+                evidence=session.record.run.path / "guests" / name,
+                progress=item.say,
+            )
+            seconds = item.seconds
+        stage.detail = f"{name} is up on port {facts.port}"
+        console.verdict_line(Verdict.PASS, stage.detail, seconds)
+    console.line("next: ./inv deploy, ./inv vm.ssh, ./inv vm.down")
+
+
+def listing(session: Session) -> None:
+    """All guests of this user, also those of other projects."""
+    found = registry.listing()
+    if not found:
+        console.line("no guest is running; './inv vm.up' starts one")
+        return
+    rows: list[list[str | Verdict]] = []
+    for facts in found:
+        state = "running" if facts.alive else "ended"
+        where = "this project" if facts.project == str(session.manifest.root) else facts.project
+        kept = "kept" if facts.kept else "for one run"
+        rows.append([facts.name, state, kept, facts.image, facts.kernel, facts.accelerator, str(facts.port), facts.started, where])
+    columns = ("name", "state", "stays", "image", "kernel", "accelerator", "port", "started", "project")
+    console.table(console.Table("", columns, list(rows)))
+
+
+def ssh(session: Session, name: str, command: list[str]) -> None:
+    """A shell, or a command, in the guest; its exit code becomes ours."""
+    argv = access.ssh_argv(name, session.manifest.root, command)
+    returncode = process.attached(argv, limits=Limits(None), cwd=session.manifest.root)
+    if returncode:
+        sys.exit(returncode)
+
+
+def console_of(session: Session, name: str) -> None:
+    """The serial console."""
+    access.attach_console(vm.running(name, session.manifest.root))
+
+
+def down(session: Session, name: str, *, everything: bool) -> None:
+    """Take down the guest of that name, or every kept guest of this project."""
+    root = session.manifest.root
+    mine = [facts.name for facts in registry.listing() if facts.kept and facts.project == str(root)]
+    for each in mine if everything else [name]:
+        vm.down(each, root)
+        console.verdict_line(Verdict.PASS, f"{each} is down")
+    if everything and not mine:
+        console.line("no guest is running")

@@ -1,0 +1,115 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The guest that the stages of one run share: started when first asked for, replaced where it was damaged."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from types import TracebackType
+
+from ci import console, images, splat
+from ci.errors import UsageError
+from ci.images.boot import boot_files
+from ci.manifest import MachineSpec
+from ci.model import Accelerator
+from ci.pipeline import artifacts
+from ci.pipeline.session import Session
+from ci.reader import nearest
+from ci.vm import accel
+from ci.vm import guest as guests
+from ci.vm.boot import Boot
+from ci.vm.machine import Machine
+
+
+def machine_spec(session: Session, name: str = "default") -> MachineSpec:
+    """The machine of that name in the manifest; UsageError with the nearest name where there is none."""
+    names = [spec.name for spec in session.manifest.machines]
+    if name not in names:
+        raise UsageError(f"the machine '{name}' is not defined{nearest(name, names)}", hint="define it under 'machines:' in vexci.yaml")
+    return session.manifest.machine(name)
+
+
+def prepare(session: Session, spec: MachineSpec, *, require_kvm: bool) -> tuple[Boot, Accelerator]:
+    """The stage `image`: everything that a guest boots from, made or taken from the cache, and how it will run."""
+    with session.record.stage("image") as stage, console.group("image"):
+        kernel = artifacts.resolve(session, spec.kernel, stage)
+        if kernel is None or kernel.image is None:
+            raise UsageError(f"the kernel '{spec.kernel}' can be built for, but not booted", hint="name an apt kernel for the machine")
+        image = images.build(
+            session.manifest.image(spec.image), session.manifest.root, log=session.record.run.file("image", "build.log"), say=console.note
+        )
+        files = boot_files(kernel, say=console.note)
+        accelerator = accel.accelerator(kernel.image, require_kvm=require_kvm, say=console.note)
+        session.record.set_accelerator(accelerator)
+        stage.results.update(image=image.name, key=image.key, size=image.size, distribution=image.distribution, kernel=kernel.release)
+        stage.detail = f"{image.name} ({image.key[:12]}), kernel {kernel.release}, {accelerator.name}"
+        console.line(stage.detail)
+    boot = Boot(files.kernel, files.initrd, files.modules, files.command_line, image.disk, image=image.name, release=kernel.release)
+    return boot, accelerator
+
+
+class Pool:
+    """Hands out a healthy guest. With `kept` it is the running guest of that name, which is never replaced."""
+
+    def __init__(self, session: Session, *, kept: str = "", require_kvm: bool = False, machine: str = "default") -> None:
+        self.session = session
+        self.kept = kept
+        self.spec = machine_spec(session, machine)
+        self._require_kvm = require_kvm
+        self._boot: tuple[Boot, Accelerator] | None = None
+        self._stack = ExitStack()
+        self._machine: Machine | None = None
+        self._count = 0
+
+    def __enter__(self) -> Pool:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._stack.close()
+
+    def guest(self) -> Machine:
+        """The guest; the first call, and the first after `discard`, starts one (stage `vm`)."""
+        if self._machine is None or not self._machine.alive():
+            self.discard()
+            self._machine = self._attach() if self.kept else self._start()
+            self._machine.splat = splat.failure
+        return self._machine
+
+    def discard(self) -> None:
+        """Let go of a guest that may be damaged. A kept guest stays, for its user to look at."""
+        if not self.kept:
+            self._machine = None
+            self._stack.close()
+
+    def _start(self) -> Machine:
+        session = self.session
+        if self._boot is None:
+            self._boot = prepare(session, self.spec, require_kvm=self._require_kvm)
+        boot, accelerator = self._boot
+        self._count += 1
+        with session.record.stage("vm") as stage, console.group("vm"), console.Progress() as progress:
+            name = f"{self.spec.name}-{self._count}"
+            with progress.item(f"guest {name}") as item:
+                machine = self._stack.enter_context(
+                    guests.guest(
+                        self.spec,
+                        boot,
+                        accelerator=accelerator,
+                        run=session.record.run,
+                        root=session.manifest.root,
+                        name=name,
+                        progress=item.say,
+                    )
+                )
+            stage.results.update(name=name, boot_seconds=round(machine.boot_seconds, 2), accelerator=accelerator.name)
+            stage.detail = f"{name} answered {machine.boot_seconds:.1f} s after its start ({accelerator.name})"
+            console.line(stage.detail)
+        return machine
+
+    def _attach(self) -> Machine:
+        session = self.session
+        with session.record.stage("vm") as stage:
+            evidence = session.record.run.path / "guests" / self.kept
+            machine = self._stack.enter_context(guests.attached(self.kept, session.manifest.root, evidence=evidence))
+            session.record.set_accelerator(machine.accelerator)
+            stage.detail = f"the running guest {self.kept}"
+        return machine

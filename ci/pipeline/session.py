@@ -1,0 +1,109 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One invocation of the tool: its manifest, its record, its signals, and how it ends."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+import traceback
+from functools import cached_property
+from types import FrameType
+
+from ci import config, console, host, leftovers, revision
+from ci import vm as _vm  # noqa: F401  (knows how guests that a killed run left behind are released)
+from ci.errors import Interrupted, VexciError
+from ci.manifest import Manifest
+from ci.model import EXIT_CODES, Artifact, KernelTarget, Verdict
+from ci.reader import ConfigError
+from ci.record import Record
+
+
+class Session:
+    """What the tasks of one invocation (`./inv build verify`) share."""
+
+    def __init__(self, requested: list[str]) -> None:
+        self.requested = requested
+        self.json = False
+        self.artifacts: list[Artifact] | None = None
+        self.kernels: dict[str, KernelTarget] = {}
+        self._verdict: Verdict | None = None
+        self._detail = ""
+        self._ending = False
+
+    @cached_property
+    def manifest(self) -> Manifest:
+        """The validated manifest; nothing is started where it has a mistake."""
+        return config.read(config.manifest_path())
+
+    @cached_property
+    def revision(self) -> revision.Revision:
+        """The commit of the manifest's tree."""
+        return revision.read(self.manifest.root)
+
+    @cached_property
+    def record(self) -> Record:
+        """The record, begun by the first task that does work."""
+        return Record(self.manifest.root, self.manifest.project, self.requested, self.revision, host.facts())
+
+    @property
+    def working(self) -> bool:
+        """True where a record has been begun."""
+        return "record" in self.__dict__
+
+    def begin(self) -> None:
+        """Take over the signals, and release what a killed run left behind."""
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, self._on_signal)
+        for sentence in leftovers.sweep():
+            console.note(sentence)
+
+    def _on_signal(self, number: int, _frame: FrameType | None) -> None:
+        if self._ending:
+            console.note(f"{signal.Signals(number).name}: already cleaning up")
+            return
+        self._ending = True
+        raise Interrupted(signal.Signals(number).name)
+
+    def fail(self, error: BaseException) -> int:
+        """Report what ended a task; returns the exit code. Remembers it for the record."""
+        if isinstance(error, ConfigError):
+            for problem in error.problems:
+                message = f"{problem.key}: {problem.message}" if problem.key else problem.message
+                console.error(message, where=f"{error.path}:{problem.line}", verdict=error.verdict)
+        if isinstance(error, VexciError):
+            self._set(error.verdict, str(error))
+            console.error(error.message, where=error.where, hint=error.hint, verdict=error.verdict)
+        elif isinstance(error, BrokenPipeError):
+            # Nobody reads on ('| head'). What is still to be said goes nowhere; the record says the rest.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            self._set(Verdict.INTERRUPTED, "interrupted: nobody reads the output any more")
+        elif isinstance(error, KeyboardInterrupt):
+            name = str(error.args[0]) if error.args else "SIGINT"
+            self._set(Verdict.INTERRUPTED, f"interrupted by {name}")
+            console.error(f"by {name}; what was started has been stopped", verdict=Verdict.INTERRUPTED)
+        else:
+            self._set(Verdict.INFRA, f"a bug in the tool: {type(error).__name__}: {error}")
+            console.line("".join(traceback.format_exception(error)))
+            console.error("this is a bug in vexci; the traceback above belongs into its report", verdict=Verdict.INFRA)
+        assert self._verdict is not None
+        return EXIT_CODES[self._verdict]
+
+    def _set(self, verdict: Verdict, detail: str) -> None:
+        self._verdict, self._detail = verdict, detail
+
+    def finish(self) -> None:
+        """Release what is still held, close the record, say how it ended. Called once, when the tool exits."""
+        self._ending = True
+        for sentence in leftovers.sweep(own=True):
+            console.note(sentence)
+        if not self.working:
+            return
+        final = self.record.finish(self._verdict, self._detail)
+        data = self.record.snapshot()
+        place = self.record.run.path.relative_to(self.manifest.root)
+        console.verdict_line(final, f"{data['command'].removeprefix('./inv ')}: {place}/record.json", data["seconds"])
+        if self.json:
+            json.dump(data, sys.stdout, indent=2)
+            print()

@@ -1,0 +1,48 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`./inv bench --suite tool`: how fast the tool itself is, beside the plain commands that it stands for."""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from pathlib import Path
+
+from ci import build, console, errors
+from ci.bench import tool
+from ci.model import worst
+from ci.pipeline import artifacts, guests
+from ci.pipeline.session import Session
+
+SUITE = "tool"
+DEFAULT_ROUNDS = 5
+
+
+def bench(session: Session, *, rounds: int) -> None:
+    """Time the list of tasks, a build with nothing to do, and a cold boot, in interleaved rounds."""
+    artifacts.build(session)  # so that the timed builds have nothing to do
+    with session.record.stage("bench") as stage, console.group("bench"), tempfile.TemporaryDirectory(prefix="vexci-bench-") as scratch:
+        root = session.manifest.root
+        invoke = Path(sys.executable).with_name("invoke")
+        measures = [
+            tool.plain_list(root, invoke, Path(scratch)),
+            tool.no_op_build(root, _plain_builds(session)),
+            tool.cold_boot(root),
+        ]
+        with console.Progress() as progress, progress.item("the tool itself") as item:
+            measured = tool.measure(measures, rounds=rounds or DEFAULT_ROUNDS, run=session.record.run, progress=item.say)
+        stage.results["series"] = measured
+        guests.show_series(measured)
+        failed = [series for series in measured if series.failure]
+        stage.detail = f"{len(measured) - len(failed)} of {len(measured)} series measured"
+        if failed:
+            raise errors.of(worst([series.verdict for series in measured]), f"{failed[0].workload}: {failed[0].failure}")
+
+
+def _plain_builds(session: Session) -> list[tool.Command]:
+    """The make and cargo command lines of everything that was built."""
+    found = []
+    for artifact in artifacts.present(session):
+        job = artifacts.job(session, session.manifest.artifact(artifact.name), session.kernels.get(artifact.kernel or ""))
+        argv, environment = build.plain_command(job)
+        found.append(tool.Command(tuple(argv), job.spec.folder, environment))
+    return found

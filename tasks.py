@@ -1,0 +1,275 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The tasks of vexci: flags in, the pipeline called, errors mapped to exit codes; nothing else.
+
+Imports of ci happen inside the tasks, so that `./inv --list` stays as quick as Invoke itself.
+"""
+
+from __future__ import annotations
+
+import atexit
+import functools
+import inspect
+import sys
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from invoke.collection import Collection
+from invoke.context import Context
+from invoke.exceptions import Exit
+from invoke.tasks import Task, task
+
+if TYPE_CHECKING:
+    from ci.pipeline.session import Session
+
+CI_STAGES = ("build", "verify", "image", "vm", "deploy", "validate", "bench", "report")
+STAGES = ("build", "verify", "deploy", "validate", "bench", "report", "test", "lint")
+
+
+def _with_defaults(body: Callable[..., None], texts: dict[str, str]) -> dict[str, str]:
+    """The flags' help, each with its default where it has one: Invoke itself does not show it."""
+    shown = {}
+    for name, parameter in inspect.signature(body).parameters.items():
+        text = texts.get(name.replace("_", "-"))
+        if text is not None:
+            default = {False: "off", "": ""}.get(parameter.default, str(parameter.default))
+            shown[name.replace("_", "-")] = f"{text} [default: {default}]" if default else text
+    return shown
+
+
+def _task(name: str | None = None, help: dict[str, str] | None = None) -> Callable[[Callable[..., None]], Task[Any]]:
+    """A task with its flags explained, whose errors become messages and exit codes."""
+
+    def decorate(body: Callable[..., None]) -> Task[Any]:
+        made: Task[Any] = task(name=name, help=_with_defaults(body, help or {}))(_errors_to_exit_codes(body))
+        return made
+
+    return decorate
+
+
+def _requested() -> list[str]:
+    """The stages that the command line asks for, in its order; `ci` stands for all of its stages."""
+    found: list[str] = []
+    for word in sys.argv[1:]:
+        if word == "--":
+            break
+        found += CI_STAGES if word == "ci" else [word] if word in STAGES else []
+    return found
+
+
+@functools.lru_cache(maxsize=1)
+def _session() -> Session:
+    from ci.pipeline.session import Session
+
+    session = Session(_requested())
+    atexit.register(session.finish)
+    session.begin()
+    return session
+
+
+def _errors_to_exit_codes(body: Callable[..., None]) -> Callable[..., None]:
+    """Run a task's body in the session of this invocation; whatever it raises becomes a message and an exit code."""
+
+    @functools.wraps(body)
+    def wrapped(ctx: Context, *args: Any, **kwargs: Any) -> None:
+        from ci import console
+
+        if kwargs.get("json"):
+            console.send_to_stderr()
+        session = None
+        try:
+            session = _session()
+            session.json = session.json or bool(kwargs.get("json"))
+            body(ctx, *args, **kwargs)
+        except (Exception, KeyboardInterrupt) as error:
+            if session is None:
+                raise
+            raise Exit(code=session.fail(error)) from None
+
+    return wrapped
+
+
+_KVM = {"require-kvm": "Fail instead of emulating where KVM does not work."}
+_JSON = {"json": "Print the run record to standard output, and nothing else there."}
+
+
+@_task(help={"only": "Build just this artifact of vexci.yaml.", "kernel": "Build modules just for this kernel of vexci.yaml.", **_JSON})
+def build(ctx: Context, only: str = "", kernel: str = "", json: bool = False) -> None:
+    """Build the kernel module (for each kernel) and the daemon, with the right features."""
+    from ci.pipeline import artifacts
+
+    artifacts.build(_session(), only=only, kernel=kernel)
+
+
+@_task(help=_JSON)
+def verify(ctx: Context, json: bool = False) -> None:
+    """Check that what was built is what it claims to be: kind, freshness, license, vermagic, features."""
+    from ci.pipeline import artifacts
+
+    artifacts.verify(_session())
+
+
+@_task(help={"require-kvm": "Fail instead of emulating where KVM does not work.", "skip-bench": "Leave out the benchmarks.", **_JSON})
+def ci(ctx: Context, require_kvm: bool = False, skip_bench: bool = False, json: bool = False) -> None:
+    """Do everything in one run: build, verify, image, VM, deploy, validate, bench, report."""
+    from ci.pipeline import whole
+
+    whole.run(_session(), require_kvm=require_kvm, skip_bench=skip_bench)
+
+
+@_task(help={"fix": "Run the commands that fix what is missing."})
+def doctor(ctx: Context, fix: bool = False) -> None:
+    """Show what this machine can do, what is missing, and the exact command that fixes it."""
+    from ci.pipeline import machine
+
+    machine.doctor(_session(), fix=fix)
+
+
+@_task(help={"guest": "The running guest to deploy to, as vm.list shows it.", **_JSON})
+def deploy(ctx: Context, guest: str = "default", json: bool = False) -> None:
+    """Put the built artifacts into a running guest (see vm.up) and prove that what runs is what was built."""
+    from ci.pipeline import person
+
+    person.deploy(_session(), guest)
+
+
+@_task(
+    help={
+        "suite": "Run just this suite of vexci.yaml.",
+        "only": "Validate just this artifact.",
+        "guest": "Use this running guest (see vm.up) instead of a fresh one.",
+        **_KVM,
+        **_JSON,
+    }
+)
+def validate(ctx: Context, suite: str = "", only: str = "", guest: str = "", require_kvm: bool = False, json: bool = False) -> None:
+    """Build, verify, and run the validation suites in a disposable guest."""
+    from ci.pipeline import person
+
+    person.validate(_session(), suite=suite, only=only, guest=guest, require_kvm=require_kvm)
+
+
+@_task(
+    help={
+        "suite": "Run just this benchmark of vexci.yaml, or 'tool' for the tool's own speed.",
+        "rounds": "Rounds to measure, in place of vexci.yaml's number.",
+        "guest": "Use this running guest (see vm.up) instead of a fresh one.",
+        **_KVM,
+        **_JSON,
+    }
+)
+def bench(ctx: Context, suite: str = "", rounds: int = 0, guest: str = "", require_kvm: bool = False, json: bool = False) -> None:
+    """Measure the kernel module beside the daemon and a reference, in interleaved rounds in one guest."""
+    from ci.pipeline import person
+
+    person.bench(_session(), suite=suite, rounds=rounds, guest=guest, require_kvm=require_kvm)
+
+
+@_task(help={"run-id": "The run to report on; the newest with results where none is given."})
+def report(ctx: Context, run_id: str = "") -> None:
+    """Write summary.md and report.html from a run's record; nothing is run again."""
+    from ci.pipeline import whole
+
+    whole.report(_session(), run_id)
+
+
+@_task(help={"last": "How many runs to show."})
+def runs(ctx: Context, last: int = 20) -> None:
+    """List the recorded runs with their verdicts."""
+    from ci.pipeline import machine
+
+    machine.runs(_session(), last)
+
+
+@_task(help={"runs": "Also remove all run records.", "cache": "Also remove the cache: images, kernels, answers about this machine."})
+def clean(ctx: Context, runs: bool = False, cache: bool = False) -> None:
+    """Remove what builds have made; records and the cache stay unless asked for."""
+    from ci.pipeline import machine
+
+    machine.clean(_session(), runs=runs, cache=cache)
+
+
+@_task(
+    help={
+        "quick": "Only what needs no VM: at most 90 seconds.",
+        "fresh": "Also prove the two commands in a fresh Debian root (slow, needs root).",
+        "only": "Only the tests whose names match this pytest expression.",
+    }
+)
+def test(ctx: Context, quick: bool = False, fresh: bool = False, only: str = "") -> None:
+    """Run the project's own linters and tests; says what it did not run and why."""
+    from ci.pipeline import selftest
+
+    selftest.run(_session(), quick=quick, fresh=fresh, only=only)
+
+
+@_task()
+def lint(ctx: Context) -> None:
+    """Run the linters: ruff, mypy, rustfmt, clippy, W=1, sparse and checkpatch."""
+    from ci.pipeline import selftest
+
+    selftest.lint(_session())
+
+
+@_task(name="build", help={"name": "Only this image of vexci.yaml."})
+def image_build(ctx: Context, name: str = "") -> None:
+    """Make the guest images that are missing or whose definition changed."""
+    from ci.pipeline import person
+
+    person.image_build(_session(), name)
+
+
+@_task(name="list")
+def image_list(ctx: Context) -> None:
+    """List the guest images with their state and size."""
+    from ci.pipeline import person
+
+    person.image_list(_session())
+
+
+_GUEST = {"name": "The guest's name."}
+
+
+@_task(name="up", help={"machine": "A machine of vexci.yaml.", **_KVM, **_GUEST})
+def vm_up(ctx: Context, machine: str = "default", name: str = "default", require_kvm: bool = False) -> None:
+    """Start a guest that stays until vm.down."""
+    from ci.pipeline import person
+
+    person.up(_session(), machine=machine, name=name, require_kvm=require_kvm)
+
+
+@_task(name="list")
+def vm_list(ctx: Context) -> None:
+    """List the running guests."""
+    from ci.pipeline import person
+
+    person.listing(_session())
+
+
+@_task(name="ssh", help=_GUEST)
+def vm_ssh(ctx: Context, name: str = "default") -> None:
+    """Open a shell in a guest, or run what follows `--` there."""
+    from ci.pipeline import person
+
+    command = sys.argv[sys.argv.index("--") + 1 :] if "--" in sys.argv else []
+    person.ssh(_session(), name, command)
+
+
+@_task(name="console", help=_GUEST)
+def vm_console(ctx: Context, name: str = "default") -> None:
+    """Attach to a guest's serial console (leave with Ctrl-])."""
+    from ci.pipeline import person
+
+    person.console_of(_session(), name)
+
+
+@_task(name="down", help={"all": "Every guest of this user.", **_GUEST})
+def vm_down(ctx: Context, name: str = "default", all: bool = False) -> None:
+    """Stop a guest and remove its disk."""
+    from ci.pipeline import person
+
+    person.down(_session(), name, everything=all)
+
+
+ns = Collection(build, verify, ci, doctor, deploy, validate, bench, report, runs, clean, test, lint)
+ns.add_collection(Collection("image", image_build, image_list))
+ns.add_collection(Collection("vm", vm_up, vm_list, vm_ssh, vm_console, vm_down))
