@@ -47,9 +47,15 @@ def send_to_stderr() -> None:
 def _console() -> Console:
     from rich.console import Console
 
+    class Honest(Console):
+        """Rich's console, but a reader that went away is an error for the caller, not a silent exit."""
+
+        def on_broken_pipe(self) -> None:
+            raise BrokenPipeError("nobody reads the output any more")
+
     stream = sys.stderr if _to_stderr else sys.stdout
     width = None if stream.isatty() else 160
-    return Console(stderr=_to_stderr, width=width, highlight=False, soft_wrap=not stream.isatty())
+    return Honest(stderr=_to_stderr, width=width, highlight=False, soft_wrap=not stream.isatty())
 
 
 def interactive() -> bool:

@@ -8,6 +8,7 @@ everything it started.
 
 from __future__ import annotations
 
+import atexit
 import os
 import shutil
 import signal
@@ -291,6 +292,9 @@ def scratch_file(name: str) -> Path:
     global _scratch
     if _scratch is None:
         _scratch = tempfile.TemporaryDirectory(prefix="vexci-")
+        note = leftovers.entry("folder", Path(_scratch.name).name, {"path": _scratch.name})  # for a tool that is killed
+        note.__enter__()
+        atexit.register(note.__exit__, None, None, None)
     handle, path = tempfile.mkstemp(suffix=f"-{name}", dir=_scratch.name)
     os.close(handle)
     return Path(path)

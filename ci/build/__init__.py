@@ -14,6 +14,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Protocol
 
+from ci import store
 from ci.build import cargo, kbuild
 from ci.build.job import Job
 from ci.model import Artifact
@@ -25,6 +26,8 @@ class _Builder(Protocol):
     def precheck(self, job: Job) -> None: ...
     def build(self, job: Job) -> Artifact: ...
     def inputs_hash(self, job: Job, output: Path, /) -> str: ...
+    def command(self, job: Job) -> list[str]: ...
+    def environment(self, job: Job) -> dict[str, str]: ...
 
 
 _BUILDERS: dict[str, _Builder] = {"kbuild": kbuild, "cargo": cargo}
@@ -37,9 +40,16 @@ def precheck(job: Job) -> None:
 
 def build(job: Job) -> Artifact:
     """Build one artifact. Raises ProductFailure, Hang, UsageError or InfrastructureError."""
-    return _BUILDERS[job.spec.builder].build(job)
+    with store.lock(job.folder / ".vexci-lock"):  # two runs at once share the build folder: one after the other
+        return _BUILDERS[job.spec.builder].build(job)
 
 
 def inputs_hash(job: Job, artifact: Artifact) -> str:
     """The hash of what the build of `artifact` would read now; equal to the recorded one where nothing changed."""
     return _BUILDERS[job.spec.builder].inputs_hash(job, artifact.path)
+
+
+def plain_command(job: Job) -> tuple[list[str], dict[str, str]]:
+    """What a person would type to build it without the tool: argv, and what is added to the environment."""
+    builder = _BUILDERS[job.spec.builder]
+    return builder.command(job), builder.environment(job)

@@ -125,21 +125,28 @@ def build(job: Job) -> Artifact:
     )
 
 
-def _cargo(job: Job, log: Path, err: Path) -> float:
+def command(job: Job) -> list[str]:
+    """The cargo command line that builds the binary."""
     profile = ["--release"] if job.spec.profile == "release" else ["--profile", job.spec.profile]
     argv = ["cargo", "build", *profile, "--bin", job.spec.output, "--locked", "--message-format", "json"]
-    if job.spec.features:
-        argv += ["--features", ",".join(job.spec.features)]
-    environment = {**os.environ, "VEXCI_COMMIT": job.revision.label, "CARGO_TERM_COLOR": "never"}
+    return argv + (["--features", ",".join(job.spec.features)] if job.spec.features else [])
+
+
+def environment(job: Job) -> dict[str, str]:
+    """What is added to the environment: the commit, for a binary that says of which one it is."""
+    return {"VEXCI_COMMIT": job.revision.label, "CARGO_TERM_COLOR": "never"}
+
+
+def _cargo(job: Job, log: Path, err: Path) -> float:
     log.unlink(missing_ok=True)
     started = stamp.begin(job.folder)
     done = process.run(
-        argv,
+        command(job),
         limits=job.limits,
         log=log,
         stderr=err,
         cwd=job.spec.folder,
-        env=environment,
+        env={**os.environ, **environment(job)},
         what=job.label,
         progress=lambda _: job.say(_last_line(err)),
     )

@@ -8,6 +8,7 @@ the source folder stays clean. Which modules were built is read from `modules.or
 from __future__ import annotations
 
 import os
+import re
 import shutil
 from pathlib import Path
 
@@ -99,6 +100,7 @@ def analyse(job: Job) -> list[messages.Message]:
     folder = job.folder.with_name(job.folder.name + "-sparse")
     sources.mirror(job.spec.folder, folder)
     log = job.log("sparse.log")
+    log.unlink(missing_ok=True)
     base = ["make", "-C", str(_kernel(job).headers), f"M={folder}"]
     process.output([*base, "clean"], deadline=120)
     done = process.run([*base, "W=1", "C=2", "modules"], limits=job.limits, log=log, env={**os.environ, "LC_ALL": "C"}, what=job.label)
@@ -108,16 +110,51 @@ def analyse(job: Job) -> list[messages.Message]:
     return found
 
 
-def _make(job: Job, log: Path) -> float:
-    """Run make; returns its start in epoch seconds."""
-    kernel = _kernel(job)
-    argv = ["make", "-C", str(kernel.headers), f"M={job.folder}", "W=1", f"-j{os.cpu_count() or 1}"]
+def checkpatch(job: Job, script: Path) -> list[str]:
+    """What `script`, the kernel's own checkpatch.pl, says of the sources with --strict, one finding a line.
+
+    Runs beside a copy of the sources, because the script leaves files in its folder; `.checkpatch.conf` in the
+    module's folder holds the justified exceptions.
+    """
+    folder = job.folder.with_name(job.folder.name + "-checkpatch")
+    files = sources.mirror(job.spec.folder, folder)
+    exceptions = job.spec.folder / ".checkpatch.conf"
+    if exceptions.is_file():
+        shutil.copyfile(exceptions, folder / exceptions.name)
+    names = [str(file.relative_to(job.spec.folder)) for file in files if file.suffix in sources.KBUILD_SUFFIXES]
+    log = job.log("checkpatch.log")
+    log.unlink(missing_ok=True)
+    done = process.run(["perl", script, "--no-tree", "--strict", "--terse", "-f", *names], limits=job.limits, log=log, cwd=folder)
+    found = [line for line in done.text().splitlines() if re.match(r"\S+:\d+: (ERROR|WARNING|CHECK):", line)]
+    if not done.ok and not found:
+        raise ProductFailure(f"{job.label}: checkpatch did not run ({done.how})", evidence=(log,))
+    return found
+
+
+def command(job: Job) -> list[str]:
+    """The make command line that builds the module."""
     # The prefix map keeps the build folder's path out of the module: two checkouts build the same bytes.
     variables = {"KCFLAGS": f"-ffile-prefix-map={job.folder}=.", **dict(job.spec.variables)}
-    argv += [f"{name}={value}" for name, value in variables.items()] + ["modules"]
+    argv = ["make", "-C", str(_kernel(job).headers), f"M={job.folder}", "W=1", f"-j{os.cpu_count() or 1}"]
+    return argv + [f"{name}={value}" for name, value in variables.items()] + ["modules"]
+
+
+def environment(job: Job) -> dict[str, str]:
+    """What is added to the environment: messages must be in English to be understood."""
+    return {"LC_ALL": "C"}
+
+
+def _make(job: Job, log: Path) -> float:
+    """Run make; returns its start in epoch seconds."""
     started = stamp.begin(job.folder)
-    environment = {**os.environ, "LC_ALL": "C"}
-    done = process.run(argv, limits=job.limits, log=log, env=environment, what=job.label, progress=lambda _: job.say(_last_line(log)))
+    done = process.run(
+        command(job),
+        limits=job.limits,
+        log=log,
+        env={**os.environ, **environment(job)},
+        what=job.label,
+        progress=lambda _: job.say(_last_line(log)),
+    )
     if not done.ok:
         raise _failure(job, log, done.how)
     return started
