@@ -1,0 +1,106 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The tool's own speed is measured with real commands, and a command that fails gives no number."""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from ci.bench.tool import Command, Measure, measure, plain_list
+from ci.errors import UsageError
+from ci.model import Series, Verdict
+from ci.store import RunFolder
+
+pytestmark = pytest.mark.unit
+
+
+def sleeper(folder: Path, seconds: float) -> tuple[Command, ...]:
+    return (Command((sys.executable, "-S", "-c", f"import time; time.sleep({seconds})"), folder),)
+
+
+def take(folder: Path, *measures: Measure, rounds: int = 2) -> tuple[RunFolder, list[Series]]:
+    run = RunFolder(folder)
+    return run, measure(measures, rounds=rounds, run=run, progress=print)
+
+
+def test_a_slowed_command_shows_up_in_the_ratio_and_in_the_difference(tmp_path: Path) -> None:
+    run, series = take(tmp_path, Measure("slow", sleeper(tmp_path, 0.4), sleeper(tmp_path, 0.0), "plain"))
+    assert [(s.system, s.metric, s.unit) for s in series] == [
+        ("slow", "time", "s"),
+        ("plain", "time", "s"),
+        ("slow", "ratio to the plain command", "times"),
+        ("slow", "more than the plain command", "s"),
+    ]
+    assert all(sample > 1.5 for sample in series[2].samples)
+    assert all(0.3 < sample < 1.5 for sample in series[3].samples)
+    for one in series:
+        assert len(one.samples) == 2
+        assert [e.kind for e in one.evidence] == ["samples"] * 2
+    raw = json.loads((run.path / series[0].evidence[0].path).read_text())
+    assert raw["subject"] == [series[0].samples[0]]
+
+
+def test_commands_of_a_baseline_are_added_up(tmp_path: Path) -> None:
+    _, series = take(tmp_path, Measure("sum", sleeper(tmp_path, 0), (*sleeper(tmp_path, 0.15), *sleeper(tmp_path, 0.15))))
+    assert min(series[1].samples) > 0.3
+
+
+def test_the_rounds_are_interleaved_and_what_follows_runs_in_each(tmp_path: Path) -> None:
+    log = tmp_path / "order"
+
+    def note(word: str) -> Command:
+        return Command(("sh", "-c", f"echo {word} >> {log}"), tmp_path)
+
+    one = Measure("one", (note("one"),), (note("plain"),), after=(note("after"),))
+    take(tmp_path, one, Measure("two", (note("two"),)))
+    assert log.read_text().split() == ["one", "plain", "after", "two"] * 3
+
+
+def test_a_command_that_fails_has_no_number_and_a_reason_and_the_others_go_on(tmp_path: Path) -> None:
+    log = tmp_path / "down"
+    failing = Measure(
+        "bad",
+        (Command(("sh", "-c", "echo no kernel; exit 4"), tmp_path),),
+        sleeper(tmp_path, 0),
+        after=(Command(("touch", str(log)), tmp_path),),
+    )
+    _, series = take(tmp_path, failing, Measure("good", sleeper(tmp_path, 0)))
+    bad = [s for s in series if s.workload == "bad"]
+    assert len(bad) == 4
+    assert {(s.verdict, s.samples) for s in bad} == {(Verdict.FAIL, ())}
+    assert all("exit 4: no kernel" in (s.failure or "") for s in bad)
+    assert log.exists(), "what was started is taken down all the same"
+    assert [len(s.samples) for s in series if s.workload == "good"] == [2]
+
+
+def test_a_command_that_hangs_is_a_hang(tmp_path: Path) -> None:
+    command = replace(sleeper(tmp_path, 1000)[0], deadline=0.3)
+    _, series = take(tmp_path, Measure("stuck", (command,)))
+    assert (series[0].verdict, series[0].samples) == (Verdict.HANG, ())
+    assert "did not end within 0.3 s" in (series[0].failure or "")
+
+
+@pytest.mark.parametrize("what", ["nothing", "no command", "no folder", "twice"])
+def test_a_request_without_sense_is_refused(tmp_path: Path, what: str) -> None:
+    good = Measure("good", sleeper(tmp_path, 0))
+    measures = {
+        "nothing": (),
+        "no command": (Measure("x", ()),),
+        "no folder": (Measure("x", sleeper(tmp_path / "none", 0)),),
+        "twice": (good, good),
+    }[what]
+    with pytest.raises(UsageError):
+        measure(measures, rounds=1, run=RunFolder(tmp_path), progress=print)
+
+
+def test_the_bare_list_is_of_a_tasks_file_that_invoke_accepts(tmp_path: Path) -> None:
+    invoke = Path(sys.executable).parent / "invoke"
+    if not invoke.exists():
+        pytest.skip(f"{invoke} does not exist: invoke is not installed beside this Python")
+    plain = plain_list(tmp_path, invoke, tmp_path)
+    _, series = take(tmp_path, replace(plain, subject=plain.baseline), rounds=1)
+    assert series[0].verdict is Verdict.PASS, series[0].failure
