@@ -1,0 +1,152 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Charts as inline SVG without script. Colours are CSS classes of the page, so that light, dark and print just work.
+
+Every chart has a <title> and a <desc> that holds its numbers; sizes are in CSS pixels at the width of the drawing.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from html import escape
+
+from ci.report import words
+from ci.report.benchmarks import Chart, Finding, Row
+
+WIDTH = 320.0
+RATIO_WIDTH = 440.0
+_LEFT, _RIGHT = 1.0, 14.0
+_PLOT = WIDTH - _LEFT - _RIGHT
+_RATIO_PLOT = RATIO_WIDTH - _LEFT - _RIGHT - 10
+_ROW = 50.0
+_BAR = 16.0
+_TOP = 4.0
+_AXIS = 26.0
+
+
+def ticks(top: float, most: int = 4) -> list[float]:
+    """Round values from 0 up to at most `top` in steps of 1, 2 or 5 times a power of ten."""
+    if top <= 0:
+        return [0.0]
+    power = 10 ** math.floor(math.log10(top / most))
+    step = next(power * factor for factor in (1, 2, 5, 10) if top / (power * factor) <= most)
+    return [index * step for index in range(math.floor(top / step * (1 + 1e-9)) + 1)]
+
+
+def _text(x: float, y: float, content: str, css: str, anchor: str = "start") -> str:
+    return f'<text x="{x:.1f}" y="{y:.1f}" class="{css}" text-anchor="{anchor}">{escape(content)}</text>'
+
+
+def _line(x1: float, y1: float, x2: float, y2: float, css: str) -> str:
+    return f'<line x1="{x1:.1f}" y1="{y1:.1f}" x2="{x2:.1f}" y2="{y2:.1f}" class="{css}"/>'
+
+
+def _svg(name: str, width: float, height: float, title: str, desc: str, body: Sequence[str]) -> str:
+    head = f'<svg class="chart" viewBox="0 0 {width:.0f} {height:.0f}" role="img" aria-labelledby="{name}-title {name}-desc">'
+    return "\n".join(
+        [head, f'<title id="{name}-title">{escape(title)}</title><desc id="{name}-desc">{escape(desc)}</desc>', *body, "</svg>"]
+    )
+
+
+def _row_desc(row: Row, unit: str) -> str:
+    if row.summary is None:
+        return f"{row.system}: {words.verdict(row.verdict)}, no number: {row.failure}"
+    s = row.summary
+    return f"{row.system}: median {words.number(s.median)} {unit}, from {words.number(s.minimum)} to {words.number(s.maximum)}"
+
+
+def _short(text: str, most: int) -> str:
+    return text if len(text) <= most else text[: most - 1].rstrip() + "…"
+
+
+def bars(chart: Chart, name: str) -> str:
+    """Medians as bars with the middle half, the whole range and each sample; a failed system as an empty track with its reason."""
+    top = max((row.summary.maximum for row in chart.rows if row.summary), default=0.0) * 1.04
+    bottom = _TOP + _ROW * len(chart.rows)
+    scale = _PLOT / top if top else 0.0
+    body = []
+    for value in ticks(top) if top else []:
+        x = _LEFT + value * scale
+        anchor = "start" if value == 0 else "middle"
+        body += [
+            _line(x, _TOP, x, bottom, "grid" if value else "axis"),
+            _text(x, bottom + 15, words.number(value) if value else "0", "tick", anchor),
+        ]
+    for index, row in enumerate(chart.rows):
+        body += _bar(row, _TOP + index * _ROW, scale, chart.unit)
+    desc = f"{chart.unit}, {chart.better} is better. " + "; ".join(_row_desc(row, chart.unit) for row in chart.rows)
+    return _svg(name, WIDTH, bottom + _AXIS, f"{chart.workload}: {chart.metric}", desc, body)
+
+
+def _bar(row: Row, y: float, scale: float, unit: str) -> list[str]:
+    label = [_text(_LEFT + 5, y + 15, row.system, "label")]
+    base, middle = y + 22, y + 22 + _BAR / 2
+    s = row.summary
+    if s is None:
+        track = f'<rect x="{_LEFT}" y="{base}" width="{_PLOT}" height="{_BAR}" rx="2" class="none"/>'
+        word = _text(_LEFT + _PLOT, y + 15, words.verdict(row.verdict), "failed", "end")
+        return [*label, word, track, _text(_LEFT + 8, middle + 4, _short(row.failure, 47), "reason")]
+    x = {key: _LEFT + value * scale for key, value in vars(s).items()}
+    width = max(1.0, x["median"] - _LEFT)
+    return [
+        *label,
+        _text(_LEFT + _PLOT, y + 15, f"{words.number(s.median)} {unit}", "value", "end"),
+        f'<rect x="{_LEFT}" y="{base}" width="{width:.1f}" height="{_BAR}" rx="2" class="bar {row.colour}"/>',
+        _line(x["minimum"], middle, x["maximum"], middle, "range"),
+        _line(x["lower"], middle, x["upper"], middle, "half"),
+        *(f'<circle cx="{_LEFT + value * scale:.1f}" cy="{middle:.1f}" r="2.2" class="dot"/>' for value in row.samples),
+    ]
+
+
+def ratio_ticks(low: float, high: float) -> list[float]:
+    """Round ratios within [low, high] for a logarithmic axis; 1 is always among them."""
+    for steps in ((1, 2, 5), (1, 3), (1,)):
+        found = [m * 10.0**e for e in range(-4, 7) for m in steps if low <= m * 10.0**e <= high]
+        if len(found) <= 6:
+            break
+    return sorted({*found, 1.0})
+
+
+def ratios(findings: Sequence[Finding], name: str, title: str) -> str:
+    """Ratios of medians with their intervals on a logarithmic axis around 1; what may not be compared says why."""
+    measured = [f for f in findings if f.measured]
+    low = min([0.5, *(f.low * 0.9 for f in measured if f.low)])
+    high = max([2.0, *(f.high * 1.1 for f in measured if f.high)])
+    left, plot = _LEFT + 10, _RATIO_PLOT
+    bottom = _TOP + _ROW * len(findings)
+
+    def x(value: float) -> float:
+        return left + plot * math.log(value / low) / math.log(high / low)
+
+    body = []
+    for value in ratio_ticks(low, high) if measured else []:
+        css = "one" if value == 1 else "grid"
+        body += [_line(x(value), _TOP, x(value), bottom, css), _text(x(value), bottom + 15, f"{value:g}{words.TIMES}", "tick", "middle")]
+    for index, finding in enumerate(findings):
+        y = _TOP + index * _ROW
+        body.append(_text(left - 5, y + 15, _short(f"{finding.workload}: {finding.metric}", 34), "label"))
+        decided = finding.ratio is not None and finding.finding in ("faster", "slower")
+        said = finding.finding if not decided or finding.ratio is None else f"{words.number(finding.ratio)}{words.TIMES}, {finding.finding}"
+        body.append(_text(left + plot, y + 15, said, f"finding {finding.finding.split()[0]}", "end"))
+        if finding.ratio is None or finding.low is None or finding.high is None:
+            body.append(_text(left - 5, y + 34, _short(finding.reason, 64), "reason"))
+            continue
+        middle = y + 31
+        body.append(_line(x(finding.low), middle, x(finding.high), middle, "interval"))
+        body += [_line(x(end), middle - 5, x(end), middle + 5, "interval") for end in (finding.low, finding.high)]
+        body.append(f'<circle cx="{x(finding.ratio):.1f}" cy="{middle:.1f}" r="5" class="point {finding.finding.split()[0]}"/>')
+    return _svg(name, RATIO_WIDTH, bottom + (_AXIS if measured else 4), title, "; ".join(map(finding_text, findings)), body)
+
+
+def finding_text(finding: Finding) -> str:
+    """A comparison as a sentence."""
+    head = f"{finding.workload} {finding.metric}: {finding.system} against {finding.baseline}: {finding.finding}"
+    if not finding.measured:
+        return f"{head} ({finding.reason})"
+    return f"{head}, {interval(finding)}"
+
+
+def interval(finding: Finding) -> str:
+    """The ratio with its interval: 2.41 times (2.20 to 2.61), written with the sign."""
+    assert finding.ratio is not None and finding.low is not None and finding.high is not None
+    return f"{words.number(finding.ratio)}{words.TIMES} ({words.number(finding.low)} to {words.number(finding.high)})"

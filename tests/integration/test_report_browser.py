@@ -1,0 +1,100 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The report in a real browser, from a file, offline: no error, no request, and the charts show the record's numbers."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import statistics
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import ci.report
+from ci.process import Limits, run
+from ci.report import words
+from tests.unit.report_records import record
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+pytestmark = [pytest.mark.integration, pytest.mark.skipif(CHROMIUM is None, reason="no Chromium is installed: apt-get install chromium")]
+
+QUIET = (
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--hide-scrollbars",
+    "--enable-logging=stderr",
+    "--v=0",
+)
+
+
+@dataclass(frozen=True)
+class Visit:
+    """What one start of the browser gave."""
+
+    dom: str
+    log: str
+
+
+def visit(page: Path, scratch: Path, *flags: str) -> Visit:
+    scratch.mkdir(parents=True, exist_ok=True)
+    out, err = scratch / "dom.html", scratch / "log.txt"
+    argv = [str(CHROMIUM), *QUIET, f"--user-data-dir={scratch / 'profile'}", *flags, page.as_uri()]
+    done = run(argv, limits=Limits(90), log=out, stderr=err)
+    assert done.ok, done.error_text()
+    return Visit(done.text(), done.error_text())
+
+
+@pytest.fixture(params=[False, True], ids=["good", "failed"])
+def report(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[dict[str, Any], Path]:
+    folder = tmp_path / "run"
+    folder.mkdir()
+    data = record(folder, failing=request.param)
+    return data, ci.report.write(data, folder)[1]
+
+
+def test_the_charts_are_there_with_the_numbers_of_the_record(report: tuple[dict[str, Any], Path], tmp_path: Path) -> None:
+    data, page = report
+    seen = visit(page, tmp_path / "browser", "--dump-dom")
+    assert "CONSOLE" not in seen.log, seen.log
+    charts = re.findall(r"<svg.*?</svg>", seen.dom, re.DOTALL)
+    assert len(charts) == 6 + 3
+    for series in (item for stage in data["stages"] for item in stage["results"].get("series", [])):
+        chart = next(c for c in charts if f">{series['workload']}: {series['metric']}<" in c)
+        if series["samples"]:
+            assert f">{words.number(statistics.median(series['samples']))} {series['unit']}<" in chart
+        else:
+            assert f"{series['system']}: hung, no number" in chart
+
+
+def test_a_console_error_would_be_seen(tmp_path: Path) -> None:
+    page = tmp_path / "bad.html"
+    page.write_text("<script>nothing.here()</script>")
+    assert "CONSOLE" in visit(page, tmp_path / "browser", "--dump-dom").log
+
+
+@pytest.mark.parametrize("flags", [("--window-size=1240,1400",), ("--window-size=500,1400", "--blink-settings=preferredColorScheme=0")])
+def test_it_is_drawn_wide_and_light_as_well_as_narrow_and_dark(tmp_path: Path, flags: tuple[str, ...]) -> None:
+    page = ci.report.write(record(tmp_path), tmp_path)[1]
+    picture = tmp_path / "picture.png"
+    visit(page, tmp_path / "browser", f"--screenshot={picture}", *flags)
+    assert picture.stat().st_size > 50_000, "an empty page compresses to much less"
+
+
+def test_it_prints(tmp_path: Path) -> None:
+    page = ci.report.write(record(tmp_path), tmp_path)[1]
+    paper = tmp_path / "report.pdf"
+    visit(page, tmp_path / "browser", f"--print-to-pdf={paper}", "--no-pdf-header-footer")
+    assert paper.read_bytes().startswith(b"%PDF-")
+    if shutil.which("pdftotext") is None:
+        pytest.skip("pdftotext is not installed: the text of the printed page was not looked at")
+    text = run(["pdftotext", paper, "-"], limits=Limits(30)).text()
+    assert "What the differences are worth" in text
+    assert "read-back" in text, "folded parts are printed too"
