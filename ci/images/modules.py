@@ -1,0 +1,50 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Reads what depmod wrote: which modules a module needs, in the order in which they must be loaded."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from ci.errors import InfrastructureError
+
+
+def load_order(modules: Path, wanted: Sequence[str]) -> list[Path]:
+    """The files to `insmod`, dependencies first, for the wanted module names; those built into the kernel need none.
+
+    `modules` is lib/modules/<release> after depmod. Raises InfrastructureError where the kernel has no such module.
+    """
+    needs = _dependencies(modules)
+    by_name = {_name(file): file for file in needs}
+    builtin = {_name(line) for line in (modules / "modules.builtin").read_text().splitlines()}
+    order: list[str] = []
+    for name in wanted:
+        if name in by_name:
+            # modules.dep names a module's needs with what must come first at the end.
+            order += [*reversed(needs[by_name[name]]), by_name[name]]
+        elif name not in builtin:
+            raise InfrastructureError(f"the kernel {modules.name} has no module '{name}', which a guest needs to boot")
+    return [modules / file for file in dict.fromkeys(order)]
+
+
+def device_nodes(modules: Path, wanted: Sequence[str]) -> list[str]:
+    """`<path below /dev> <c or b> <major> <minor>` of modules that are loaded when their device is opened (modules.devname)."""
+    nodes = []
+    for line in (modules / "modules.devname").read_text().splitlines():
+        fields = line.split()
+        if len(fields) == 3 and fields[0] in wanted:
+            major, _, minor = fields[2][1:].partition(":")
+            nodes.append(f"{fields[1]} {fields[2][0]} {major} {minor}")
+    return nodes
+
+
+def _name(file: str) -> str:
+    return file.rsplit("/", 1)[-1].split(".ko")[0].replace("-", "_")
+
+
+def _dependencies(modules: Path) -> dict[str, list[str]]:
+    table = {}
+    for line in (modules / "modules.dep").read_text().splitlines():
+        file, _, rest = line.partition(":")
+        table[file] = rest.split()
+    return table
