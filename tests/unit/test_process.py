@@ -4,6 +4,8 @@
 from __future__ import annotations
 
 import os
+import signal
+import subprocess
 import sys
 from pathlib import Path
 
@@ -11,7 +13,7 @@ import psutil
 import pytest
 
 from ci import process
-from ci.errors import Hang, InfrastructureError, UsageError
+from ci.errors import Hang, InfrastructureError, Interrupted, UsageError
 from ci.process import Limits
 
 pytestmark = pytest.mark.unit
@@ -98,3 +100,26 @@ def test_short_commands_that_fail_speak_for_themselves() -> None:
 def test_a_folder_that_is_not_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=f"the folder {os.fspath(tmp_path)}/gone does not exist"):
         process.run(["true"], limits=Limits(1), log=tmp_path / "log", cwd=tmp_path / "gone")
+
+
+def test_a_signal_between_the_birth_of_a_process_and_our_note_of_it_waits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    signals = process.Signals()
+    previous = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+    monkeypatch.setattr(process, "signals", signals)
+    born = subprocess.Popen
+
+    def interrupted_at_birth(*args: object, **kwargs: object) -> object:
+        child = born(*args, **kwargs)  # type: ignore[call-overload]
+        os.kill(os.getpid(), signal.SIGTERM)
+        return child
+
+    monkeypatch.setattr(subprocess, "Popen", interrupted_at_birth)
+    before = set(psutil.Process().children())
+    signals.take_over()
+    try:
+        with pytest.raises(Interrupted, match="SIGTERM"):
+            process.run(WAITS_FOR_EVER, limits=Limits(60), log=tmp_path / "log")
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+    assert set(psutil.Process().children()) <= before

@@ -1,0 +1,182 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Which programs and files each task needs of the machine, and which Debian or Ubuntu packages hold them.
+
+Used by the launcher before any library is installed, so: the standard library only. Presence is judged by
+looking for the program or the file itself, never by asking the package manager, so that a hand-built gcc counts.
+"""
+
+from __future__ import annotations
+
+import glob
+import os
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+
+class Need(NamedTuple):
+    """One thing that must be on the machine, and the package that holds it.
+
+    `programs` are looked for on PATH, `files` are paths or glob patterns; any one of them is enough.
+    `package` is the name on Debian 12; `elsewhere` gives other names by `ID-VERSION_ID` or `ID` of
+    /etc/os-release, where "" means that this system has no such package. An `optional` thing is installed where
+    that is possible, and its absence stops nothing.
+    """
+
+    package: str
+    why: str
+    programs: tuple[str, ...] = ()
+    files: tuple[str, ...] = ()
+    elsewhere: tuple[tuple[str, str], ...] = ()
+    optional: bool = False
+
+
+NEEDS: dict[str, Need] = {
+    "git": Need("git", "the commit that is built", ("git",)),
+    "gcc": Need("gcc", "compiles modules and links daemons", ("gcc",)),
+    "gcc-12": Need("gcc-12", "Debian's kernels name their compiler by its version", ("x86_64-linux-gnu-gcc-12", "gcc-12")),
+    "libc-dev": Need("libc6-dev", "headers and start-up files for linking", files=("/usr/include/stdio.h",)),
+    "make": Need("make", "drives Kbuild", ("make",)),
+    "libelf": Need(
+        "libelf1",
+        "the kernel's objtool reads objects with it",
+        files=("/usr/lib/*/libelf.so.1", "/lib/*/libelf.so.1", "/usr/lib*/libelf.so.1"),
+        elsewhere=(("ubuntu-24.04", "libelf1t64"), ("debian-13", "libelf1t64")),
+    ),
+    "pahole": Need("pahole", "writes the types (BTF) into modules of newer kernels", ("pahole",), elsewhere=(("ubuntu-22.04", "dwarves"),)),
+    "kmod": Need("kmod", "modinfo and depmod", ("modinfo",)),
+    "sparse": Need("sparse", "checks kernel C for address-space and endianness mistakes", ("sparse",)),
+    "qemu": Need("qemu-system-x86", "runs guests", ("qemu-system-x86_64",)),
+    "qemu-img": Need("qemu-utils", "makes overlay disks", ("qemu-img",)),
+    "libvirtd": Need("libvirt-daemon", "manages guests", ("libvirtd", "virtqemud")),
+    "libvirt-qemu": Need(
+        "libvirt-daemon-driver-qemu",
+        "libvirt's QEMU driver",
+        files=("/usr/lib/*/libvirt/connection-driver/libvirt_driver_qemu.so", "/usr/lib*/libvirt/connection-driver/libvirt_driver_qemu.so"),
+    ),
+    "busybox": Need("busybox-static", "the first program of an initramfs", files=("/var/lib/dpkg/info/busybox-static.list",)),
+    "cpio": Need("cpio", "packs an initramfs", ("cpio",)),
+    "mke2fs": Need("e2fsprogs", "makes guest disks", ("mke2fs",)),
+    "mmdebstrap": Need("mmdebstrap", "makes guest root filesystems", ("mmdebstrap",)),
+    "uidmap": Need("uidmap", "lets mmdebstrap work without root", ("newuidmap",)),
+    "keyring": Need(
+        "debian-archive-keyring", "verifies Debian's packages for guests", files=("/usr/share/keyrings/debian-archive-keyring.gpg",)
+    ),
+    "ssh": Need("openssh-client", "makes the keys of guests", ("ssh-keygen",)),
+    "fuse": Need("fuse3", "mounts the daemon without root", ("fusermount3",)),
+    "fio": Need("fio", "the benchmark's workloads, tried on the host by tests", ("fio",)),
+    "chromium": Need(
+        "chromium",
+        "tests look at the report in a browser",
+        ("chromium", "chromium-browser", "google-chrome"),
+        elsewhere=(("ubuntu", ""),),  # there it is a snap, which a machine without systemd cannot install
+        optional=True,
+    ),
+    "libvirt-dev": Need("libvirt-dev", "libvirt-python is compiled against it", files=("/usr/include/libvirt/libvirt.h",)),
+    "pkg-config": Need("pkg-config", "finds libvirt for libvirt-python", ("pkg-config",)),
+}
+
+BUILD = ("git", "gcc", "gcc-12", "libc-dev", "make", "libelf", "pahole", "kmod")
+IMAGE = ("mmdebstrap", "uidmap", "keyring", "mke2fs", "cpio", "busybox", "qemu-img", "kmod")
+GUEST = (*IMAGE, "qemu", "libvirtd", "libvirt-qemu", "ssh")
+TEST = (*BUILD, *GUEST, "sparse", "fuse", "fio", "chromium")
+
+
+class Wanted(NamedTuple):
+    """What the tasks of one command line need: ids of NEEDS, and groups of Python libraries."""
+
+    system: tuple[str, ...] = ()
+    python: tuple[str, ...] = ("base",)
+
+
+NOTHING = Wanted()
+_GUEST = Wanted(GUEST, ("base", "vm"))
+_ALL = Wanted((*BUILD, *GUEST), ("base", "vm"))
+
+# A task that is not here, nor its collection (the part before the dot), needs nothing of the system.
+TASKS: dict[str, Wanted] = {
+    "build": Wanted(BUILD),
+    "verify": Wanted(BUILD),
+    "lint": Wanted((*BUILD, "sparse"), ("base", "dev")),
+    "image": Wanted(IMAGE),
+    "image.list": NOTHING,
+    "vm": _GUEST,
+    "deploy": _ALL,
+    "validate": _ALL,
+    "bench": _ALL,
+    "ci": _ALL,
+    "test": Wanted(TEST, ("base", "vm", "dev")),
+    "test --quick": Wanted((*BUILD, "sparse"), ("base", "dev")),
+}
+
+# What must be there to build the libraries of a group from source.
+PYTHON_BUILD: dict[str, tuple[str, ...]] = {"vm": ("gcc", "libc-dev", "libvirt-dev", "pkg-config")}
+
+_ONLY_ASK = {"--help", "-h", "--list", "--version", "--complete", "--print-completion-script"}
+_ONLY_ASK_FIRST = {"-l", "-V"}  # behind a task they are the task's own flags
+_QUICK = {"--quick", "-q"}
+
+
+def wanted(arguments: Sequence[str]) -> Wanted:
+    """What the tasks on this command line need together. Asking for help or a list needs nothing but Invoke."""
+    words = list(arguments[: arguments.index("--")]) if "--" in arguments else list(arguments)
+    if any(word.partition("=")[0] in _ONLY_ASK for word in words) or _ONLY_ASK_FIRST.intersection(words[:1]):
+        return NOTHING
+    quick = bool(_QUICK.intersection(words))
+    system: dict[str, None] = {}
+    python: dict[str, None] = {"base": None}
+    for word in words:
+        name = f"{word} --quick" if quick and f"{word} --quick" in TASKS else word
+        row = TASKS.get(name) or TASKS.get(name.partition(".")[0], NOTHING)
+        system.update(dict.fromkeys(row.system))
+        python.update(dict.fromkeys(row.python))
+    return Wanted(tuple(system), tuple(python))
+
+
+def which(program: str) -> str | None:
+    """The full path of a program on PATH or in the system folders, or None."""
+    for folder in f"{os.environ.get('PATH', '')}:/usr/local/sbin:/usr/sbin:/sbin:/usr/local/bin:/usr/bin:/bin".split(":"):
+        path = os.path.join(folder, program)
+        if folder and os.access(path, os.X_OK) and os.path.isfile(path):
+            return path
+    return None
+
+
+def present(need: Need) -> bool:
+    """True where one of its programs or files is on this machine."""
+    return any(which(program) for program in need.programs) or any(
+        glob.glob(pattern) if "*" in pattern else os.path.exists(pattern) for pattern in need.files
+    )
+
+
+def missing(ids: Iterable[str]) -> list[str]:
+    """Those of `ids` that are not on this machine, in the given order."""
+    return [name for name in ids if not present(NEEDS[name])]
+
+
+def system_name(os_release: str = "/etc/os-release") -> tuple[str, str]:
+    """(`ID-VERSION_ID`, `ID`) of this system, such as ("ubuntu-24.04", "ubuntu"); empty strings where unknown."""
+    facts: dict[str, str] = {}
+    try:
+        with open(os_release, encoding="utf-8") as file:
+            for row in file:
+                key, _, value = row.strip().partition("=")
+                facts[key] = value.strip("\"'")
+    except FileNotFoundError:
+        return ("", "")
+    name = facts.get("ID", "")
+    return (f"{name}-{facts['VERSION_ID']}" if "VERSION_ID" in facts else name, name)
+
+
+def package(need: Need, system: tuple[str, str]) -> str:
+    """The package's name on that system; "" where it has none."""
+    names = dict(need.elsewhere)
+    for name in system:
+        if name in names:
+            return names[name]
+    return need.package
+
+
+def install_command(packages: Sequence[str], *, root: bool) -> str:
+    """The one line that a person runs to install `packages`."""
+    line = f"apt-get update && apt-get install -y --no-install-recommends {' '.join(packages)}"
+    return line if root else f"sudo sh -c '{line}'"

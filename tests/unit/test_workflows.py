@@ -1,0 +1,138 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What GitHub runs is what a person can run, with no more rights than it needs; and the hygiene of every file."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from ci import packages
+
+pytestmark = pytest.mark.unit
+
+PROJECT = Path(__file__).resolve().parents[2]
+WORKFLOWS = sorted((PROJECT / ".github/workflows").glob("*.y*ml"))
+# Put together here, so that this file does not hold what it forbids.
+FORBIDDEN = ["|| " + "true", "continue-on-" + "error", "TO" + "DO", "FIX" + "ME", "XX" + "X"]
+# The kernel's own rule: what is linked into it says so. Everything else is Apache.
+KERNEL_CODE = ("kernel/", "tests/zoo/kernel")
+QUOTING = {"ci/build/stamp.py"}  # its hint to the user names the habit that this test forbids
+WITHOUT_SPDX = re.compile(r"(^|/)(LICENSE|\.gitignore|Cargo\.lock)$|^LICENSES/|\.(md|txt|json|golden|log)$|^\.ci/.*\.txt$")
+
+
+def steps() -> list[tuple[str, dict[str, Any]]]:
+    found = []
+    for path in WORKFLOWS:
+        for name, job in yaml.safe_load(path.read_text())["jobs"].items():
+            found += [(f"{path.name}:{name}", step) for step in job["steps"]]
+    return found
+
+
+def project_files() -> list[str]:
+    """Every file that git has or would take."""
+    listed = subprocess.run(
+        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"], cwd=PROJECT, capture_output=True, text=True, check=True
+    ).stdout
+    return [name for name in listed.split("\0") if name and (PROJECT / name).is_file()]
+
+
+def text_of(name: str) -> str | None:
+    data = (PROJECT / name).read_bytes()
+    return None if b"\0" in data else data.decode(errors="replace")
+
+
+class TestWorkflows:
+    def test_there_is_one(self) -> None:
+        assert WORKFLOWS and steps()
+
+    def test_every_command_is_one_that_a_person_runs(self) -> None:
+        commands = [(where, step["run"]) for where, step in steps() if "run" in step]
+        assert commands
+        for where, command in commands:
+            words = shlex.split(command)
+            assert words[0] == "./inv" and "\n" not in command.strip(), f"{where}: {command}"
+            tasks = [word for word in words[1:] if not word.startswith("-")]
+            for task in tasks:
+                known = task in packages.TASKS or task.partition(".")[0] in packages.TASKS or task in ("doctor", "report", "runs", "clean")
+                assert known, f"{where}: {task} is no task"
+
+    def test_every_action_is_pinned_to_a_commit_with_its_version_beside_it(self) -> None:
+        lines = [line for path in WORKFLOWS for line in path.read_text().splitlines() if "uses:" in line]
+        assert lines
+        for line in lines:
+            assert re.search(r"uses: [\w.-]+/[\w./-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+$", line), line
+
+    @pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.name)
+    def test_it_may_read_and_nothing_more(self, path: Path) -> None:
+        workflow = yaml.safe_load(path.read_text())
+        assert workflow["permissions"] == {"contents": "read"}
+        for name, job in workflow["jobs"].items():
+            assert "permissions" not in job, f"{name} asks for rights of its own"
+            assert 0 < job["timeout-minutes"] <= 90, f"{name} may run for ever"
+        assert "pull_request_target" not in path.read_text(), "that runs strangers' code with our rights"
+
+    def test_the_checkout_leaves_no_token_behind(self) -> None:
+        for where, step in steps():
+            if "actions/checkout" in step.get("uses", ""):
+                assert step["with"]["persist-credentials"] is False, where
+
+    def test_run_records_are_kept_also_after_a_failure(self) -> None:
+        kept = [step for _, step in steps() if "actions/upload-artifact" in step.get("uses", "")]
+        assert kept
+        for step in kept:
+            assert step["if"] == "always()" and step["with"]["path"] == ".runs"
+            assert step["with"]["include-hidden-files"] is True, "without it the action leaves out what lies below a dot"
+
+    def test_nothing_of_a_stranger_s_text_reaches_a_command(self) -> None:
+        for where, step in steps():
+            assert "${{" not in step.get("run", ""), where
+
+
+def test_continuous_integration_runs_the_test_command_of_the_readme() -> None:
+    run = PROJECT / ".ci/run"
+    assert os.access(run, os.X_OK)
+    commands = [line for line in run.read_text().splitlines() if line and not line.startswith("#")]
+    assert commands[-1] == "exec ./inv test"
+    assert "./inv test" in (PROJECT / "README.md").read_text()
+
+
+class TestEveryFile:
+    def test_it_names_its_licence(self) -> None:
+        wrong = []
+        for name in project_files():
+            text = text_of(name)
+            if text is None or not text or WITHOUT_SPDX.search(name):
+                continue
+            expected = "GPL-2.0" if name.startswith(KERNEL_CODE) else "Apache-2.0"
+            head = "\n".join(text.splitlines()[:5])
+            found = re.search(r"SPDX-License-Identifier: (.+?)(?: \*/| -->)?$", head, re.MULTILINE)
+            if not found:
+                wrong.append(f"{name}: no SPDX line")
+            elif not found.group(1).startswith(expected):
+                wrong.append(f"{name}: {found.group(1)} where {expected} is expected")
+        assert not wrong, "\n".join(wrong)
+
+    def test_nothing_is_left_for_later_and_no_failure_is_hidden(self) -> None:
+        wrong = []
+        for name in project_files():
+            text = text_of(name)
+            if text is None or name in QUOTING or name.startswith(("LICENSES/", "tests/zoo/", "docs/failure-modes.md")):
+                continue
+            wrong += [
+                f"{name}:{number}: {line.strip()[:100]}"
+                for number, line in enumerate(text.splitlines(), 1)
+                if any(re.search(rf"(?<![\w]){re.escape(word)}(?![\w])", line) for word in FORBIDDEN)
+            ]
+        assert not wrong, "\n".join(wrong)
+
+    def test_no_file_is_too_long_to_read(self) -> None:
+        modules = [name for name in project_files() if name.startswith("ci/") and name.endswith(".py")]
+        lines = {name: len((PROJECT / name).read_text().splitlines()) for name in modules}
+        assert not {name: count for name, count in lines.items() if count >= 400}
