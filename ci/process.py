@@ -14,22 +14,67 @@ import shutil
 import signal
 import subprocess
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from types import FrameType
+from typing import IO
 
 import psutil
 
 from ci import leftovers
-from ci.errors import Hang, InfrastructureError, UsageError
+from ci.errors import Hang, InfrastructureError, Interrupted, UsageError
 
 POLL_SECONDS = 0.05
 KILL_GRACE_SECONDS = 3.0
 DEFAULT_LOG_LIMIT = 256 << 20
 
 Diagnose = Callable[[psutil.Process], tuple[Path, ...]]
+
+
+class Signals:
+    """Turns signals into Interrupted, but never between the birth of a process and our note of it."""
+
+    def __init__(self) -> None:
+        self._held = 0
+        self._waiting = ""
+        self._ending = False
+
+    def take_over(self) -> None:
+        """Handle SIGINT, SIGTERM and SIGHUP from now on."""
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, self._arrive)
+
+    def ignore_from_now(self) -> None:
+        """The tool is ending and cleans up: a second Ctrl-C must not stop that."""
+        self._ending = True
+
+    def _arrive(self, number: int, _frame: FrameType | None) -> None:
+        if self._ending:
+            return
+        if self._held:
+            self._waiting = signal.Signals(number).name
+            return
+        self._ending = True
+        raise Interrupted(signal.Signals(number).name)
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Let a signal wait until the body has ended."""
+        self._held += 1
+        try:
+            yield
+        finally:
+            self._held -= 1
+        if self._waiting and not self._held and threading.current_thread() is threading.main_thread():
+            self._ending = True
+            raise Interrupted(self._waiting)
+
+
+signals = Signals()
 
 
 @dataclass(frozen=True)
@@ -153,30 +198,35 @@ def started(
 
     Without `stderr` both streams go to `stdout`. Raises UsageError where the program does not exist.
     """
-    words = [str(word) for word in argv]
     stdout.parent.mkdir(parents=True, exist_ok=True)
-    with open(stdout, "ab") as out, open(stderr or stdout, "ab") as err:
-        try:
-            process = subprocess.Popen(
-                words,
-                stdin=subprocess.DEVNULL,
-                stdout=out,
-                stderr=err,
-                cwd=cwd,
-                env=dict(env) if env is not None else None,
-                start_new_session=True,
-            )
-        except FileNotFoundError as error:
-            if cwd is not None and not cwd.is_dir():
-                raise UsageError(f"the folder {cwd} does not exist") from error
-            raise UsageError(f"the program '{words[0]}' is not installed", hint="./inv doctor says how to get it") from error
-        except PermissionError as error:
-            raise UsageError(f"'{words[0]}' may not be executed: {error.strerror}") from error
-        except OSError as error:
-            raise InfrastructureError(f"cannot start '{words[0]}': {error.strerror}") from error
+    with ExitStack() as stack:
+        with signals.held(), open(stdout, "ab") as out, open(stderr or stdout, "ab") as err:
+            process = _born([str(word) for word in argv], out, err, cwd, env)
+            stack.enter_context(_ended_with_us(process))
+        yield process
+
+
+def _born(words: list[str], out: IO[bytes], err: IO[bytes], cwd: Path | None, env: Mapping[str, str] | None) -> subprocess.Popen[bytes]:
+    """The process, or an error that says in words why there is none."""
+    environment = dict(env) if env is not None else None
+    try:
+        return subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=out, stderr=err, cwd=cwd, env=environment, start_new_session=True)
+    except FileNotFoundError as error:
+        if cwd is not None and not cwd.is_dir():
+            raise UsageError(f"the folder {cwd} does not exist") from error
+        raise UsageError(f"the program '{words[0]}' is not installed", hint="./inv doctor says how to get it") from error
+    except PermissionError as error:
+        raise UsageError(f"'{words[0]}' may not be executed: {error.strerror}") from error
+    except OSError as error:
+        raise InfrastructureError(f"cannot start '{words[0]}': {error.strerror}") from error
+
+
+@contextmanager
+def _ended_with_us(process: subprocess.Popen[bytes]) -> Iterator[None]:
+    """Whatever happens in the body, the process and all that it started are ended on leaving."""
     with leftovers.process(process.pid):
         try:
-            yield process
+            yield
         finally:
             if process.poll() is None:
                 kill_tree(psutil.Process(process.pid))

@@ -12,6 +12,11 @@ from typing import Any
 # GCC and clang: file:line[:column]: severity: text. Linkers and modpost say "ERROR: modpost: …" without a place.
 _PLACED = re.compile(r"^(?P<file>[^\s:][^:]*):(?P<line>\d+)(?::\d+)?:\s+(?P<severity>fatal error|error|warning):\s+(?P<text>.*)$")
 _BARE = re.compile(r"^(?:.*\b)?(?P<severity>ERROR|error|WARNING|\*\*\*)(?:\s*:|\s)\s*(?P<text>.*)$")
+# A tool that make could not start, or a rule that failed without a word from a compiler.
+_MAKE = re.compile(
+    r"^(?:/bin/sh: \d+: (?P<missing>.+: not found)"
+    r"|make(?:\[\d+\])?: \*\*\* (?P<rule>\[.*\] Error \d+|No rule to make target .*))$"
+)
 # Said by every out-of-tree build where the distribution ships no vmlinux; nothing that a module could change.
 _NOT_OURS = ("Skipping BTF generation", "the compiler differs from the one used to build the kernel")
 
@@ -42,6 +47,10 @@ def from_log(text: str, rename: tuple[str, str] = ("", "")) -> list[Message]:
         if placed:
             severity = "warning" if placed["severity"] == "warning" else "error"
             found[Message(severity, f"{placed['file']}:{placed['line']}", placed["text"])] = None
+            continue
+        rule = _MAKE.match(line)
+        if rule:
+            found[Message("error", "", rule["missing"] or rule["rule"])] = None
             continue
         bare = _BARE.match(line)
         if bare and not line.startswith("make"):

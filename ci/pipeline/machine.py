@@ -26,7 +26,7 @@ def doctor(session: Session, *, fix: bool) -> None:
         findings = host.survey(accel.remembered())
     rows: list[list[str | Verdict]] = []
     for finding in findings:
-        remedy = " ".join(finding.fix) if finding.fix else ""
+        remedy = " ".join(finding.fix) if finding.fix else finding.advice
         rows.append([finding.state, finding.what, finding.detail, finding.needed_for, remedy])
     console.table(console.Table("", ("state", "what", "found", "needed for", "fixed by"), list(rows)))
     missing = [finding for finding in findings if finding.state == "missing"]

@@ -5,15 +5,13 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import sys
 import traceback
 from functools import cached_property
-from types import FrameType
 
-from ci import config, console, host, leftovers, revision
+from ci import config, console, host, leftovers, process, revision
 from ci import vm as _vm  # noqa: F401  (knows how guests that a killed run left behind are released)
-from ci.errors import Interrupted, VexciError
+from ci.errors import VexciError
 from ci.manifest import Manifest
 from ci.model import EXIT_CODES, Artifact, KernelTarget, Verdict
 from ci.reader import ConfigError
@@ -30,7 +28,6 @@ class Session:
         self.kernels: dict[str, KernelTarget] = {}
         self._verdict: Verdict | None = None
         self._detail = ""
-        self._ending = False
 
     @cached_property
     def manifest(self) -> Manifest:
@@ -54,17 +51,9 @@ class Session:
 
     def begin(self) -> None:
         """Take over the signals, and release what a killed run left behind."""
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            signal.signal(number, self._on_signal)
+        process.signals.take_over()
         for sentence in leftovers.sweep():
             console.note(sentence)
-
-    def _on_signal(self, number: int, _frame: FrameType | None) -> None:
-        if self._ending:
-            console.note(f"{signal.Signals(number).name}: already cleaning up")
-            return
-        self._ending = True
-        raise Interrupted(signal.Signals(number).name)
 
     def fail(self, error: BaseException) -> int:
         """Report what ended a task; returns the exit code. Remembers it for the record."""
@@ -95,7 +84,7 @@ class Session:
 
     def finish(self) -> None:
         """Release what is still held, close the record, say how it ended. Called once, when the tool exits."""
-        self._ending = True
+        process.signals.ignore_from_now()
         for sentence in leftovers.sweep(own=True):
             console.note(sentence)
         if not self.working:
