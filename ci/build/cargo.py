@@ -105,24 +105,7 @@ def build(job: Job) -> Artifact:
     mark, reused = stamp.prove(output, job.folder / ".vexci-stamp.json", inputs, started, rebuild=rebuild, warnings=warnings)
     if inputs_hash(job, output) != inputs:
         raise InfrastructureError(f"{job.label}: the sources changed while they were built", hint="run the build again")
-    return Artifact(
-        name=job.spec.name,
-        kind=job.spec.kind,
-        path=output,
-        sha256=mark.output,
-        size=output.stat().st_size,
-        features=job.spec.features,
-        target=_triple(output, job),
-        kernel=None,
-        commit=job.revision.commit,
-        dirty=job.revision.dirty,
-        inputs_sha256=inputs,
-        started=mark.started,
-        modified=output.stat().st_mtime,
-        warnings=mark.warnings,
-        reused=reused,
-        log=str(err.relative_to(job.run.path)),
-    )
+    return stamp.artifact(job, output, mark, reused=reused, target=_triple(output, job), log=err)
 
 
 def command(job: Job) -> list[str]:

@@ -13,7 +13,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from ci import store
+from ci.build.job import Job
 from ci.errors import ProductFailure
+from ci.model import Artifact
 
 
 @dataclass(frozen=True)
@@ -77,3 +79,25 @@ def prove(
 
 def _made_since(output: Path, started: float) -> bool:
     return output.stat().st_mtime > started  # no build ends within the tick in which it began
+
+
+def artifact(job: Job, output: Path, mark: Stamp, *, reused: bool, target: str, log: Path) -> Artifact:
+    """What the record says of an output whose origin is proved."""
+    return Artifact(
+        name=job.spec.name,
+        kind=job.spec.kind,
+        path=output,
+        sha256=mark.output,
+        size=output.stat().st_size,
+        features=job.spec.features,
+        target=target,
+        kernel=job.kernel.name if job.kernel else None,
+        commit=job.revision.commit,
+        dirty=job.revision.dirty,
+        inputs_sha256=mark.inputs,
+        started=mark.started,
+        modified=output.stat().st_mtime,
+        warnings=mark.warnings,
+        reused=reused,
+        log=str(log.relative_to(job.run.path)),
+    )

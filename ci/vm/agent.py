@@ -1,0 +1,197 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Runs as a process of its own and asks libvirt for one thing; the tool itself never loads libvirt.
+
+libvirt's embedded QEMU driver allows one root folder for a whole process, and each guest has a root of its own. So
+every request is a short-lived process: `python agent.py REQUEST.json`, where the request names the URI, the operation
+and its arguments, and one line of JSON on standard output is the answer. Nothing of ci is imported here.
+
+Two things that libvirt wants of the machine are arranged for this process alone:
+
+- As root, libvirt's QEMU driver refuses to start where the accounts `libvirt-qemu` and `kvm` do not exist, also when
+  qemu.conf names others. They come with a package that starts a daemon and a bridge, which nobody wants here; so this
+  process sees copies of /etc/passwd and /etc/group that have them, in a mount namespace of its own.
+- libvirt keeps what it learnt about QEMU (3-4 s), but calls it stale when the host's CPUID differs, and that holds the
+  number of the CPU it was read on. So this process stays on one CPU. libvirt gives QEMU all CPUs back.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import grp
+import json
+import os
+import pwd
+import signal
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import libvirt
+
+USERS = ("libvirt-qemu",)
+GROUPS = ("libvirt-qemu", "kvm")
+_CLONE_NEWNS = 0x20000
+_MS_BIND, _MS_REC, _MS_SLAVE = 0x1000, 0x4000, 1 << 19
+_PR_SET_PDEATHSIG = 1
+_SETTLE_SECONDS = 10.0
+_LINUX_KEYS = {name: code for code, name in enumerate("qwertyuiop", 16)}
+_LINUX_KEYS.update({name: code for code, name in enumerate("asdfghjkl", 30)})
+_LINUX_KEYS.update({name: code for code, name in enumerate("zxcvbnm", 44)})
+_LINUX_KEYS.update({name: code for code, name in enumerate("1234567890", 2)})
+_LEFT_ALT, _SYSRQ = 56, 99
+_HOLD_MILLISECONDS = 100
+
+
+class Refused(Exception):
+    """What cannot be done, in a sentence for the user."""
+
+
+def missing_accounts() -> tuple[list[str], list[str]]:
+    """The users and the groups that libvirt asks for as root and that this machine has not."""
+    return [name for name in USERS if not _known(pwd.getpwnam, name)], [name for name in GROUPS if not _known(grp.getgrnam, name)]
+
+
+def _known(look_up: Any, name: str) -> bool:
+    try:
+        look_up(name)
+    except KeyError:
+        return False
+    return True
+
+
+def provide_accounts(folder: Path) -> None:
+    """Let this process and its children see the missing accounts; nothing changes for anybody else."""
+    users, groups = missing_accounts()
+    if not users and not groups:
+        return
+    copies = {
+        "/etc/passwd": "".join(f"{name}:x:{os.getuid()}:{os.getgid()}::/nonexistent:/usr/sbin/nologin\n" for name in users),
+        "/etc/group": "".join(f"{name}:x:{os.getgid()}:\n" for name in groups),
+    }
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.unshare(_CLONE_NEWNS) or libc.mount(b"none", b"/", None, _MS_REC | _MS_SLAVE, None):
+        raise Refused(_cannot(users, groups))
+    folder.mkdir(parents=True, exist_ok=True)
+    for original, lines in copies.items():
+        copy = folder / Path(original).name
+        text = Path(original).read_text()
+        copy.write_text(text + ("" if text.endswith("\n") else "\n") + lines)
+        if libc.mount(str(copy).encode(), original.encode(), None, _MS_BIND, None):
+            raise Refused(_cannot(users, groups))
+
+
+def _cannot(users: list[str], groups: list[str]) -> str:
+    reason = os.strerror(ctypes.get_errno())
+    commands = [f"groupadd --system {name}" for name in groups] + [f"useradd --system --gid {n} --no-create-home {n}" for n in users]
+    problem = f"libvirt needs accounts that this machine has not, and root may not make a mount namespace here ({reason})"
+    return f"{problem}. Run: {' && '.join(commands)}"
+
+
+def open_connection(uri: str) -> libvirt.virConnect:
+    """Open libvirt; the embedded driver needs an event loop that runs."""
+    import libvirt
+
+    libvirt.registerErrorHandler(lambda *_: None, None)  # errors are reported once, in the answer
+    libvirt.virEventRegisterDefaultImpl()
+
+    def turn() -> None:
+        while True:
+            libvirt.virEventRunDefaultImpl()
+
+    threading.Thread(target=turn, daemon=True).start()
+    return libvirt.open(uri)
+
+
+def settled(connection: libvirt.virConnect, uuid: str) -> libvirt.virDomain:
+    """The domain, once libvirt is in touch with its QEMU again: after opening, that takes a moment in the background."""
+    import libvirt
+
+    deadline = time.monotonic() + _SETTLE_SECONDS
+    while True:
+        domain = connection.lookupByUUIDString(uuid)
+        try:
+            if domain.controlInfo()[0] == libvirt.VIR_DOMAIN_CONTROL_OK:
+                return domain
+        except libvirt.libvirtError:
+            if time.monotonic() > deadline:
+                raise
+        if time.monotonic() > deadline:
+            raise Refused(f"QEMU's monitor did not answer within {_SETTLE_SECONDS:g} s")
+        time.sleep(0.02)
+
+
+def create(connection: libvirt.virConnect, request: dict[str, Any]) -> dict[str, Any]:
+    """Start a transient domain; answers when QEMU runs."""
+    begin = time.monotonic()
+    domain = connection.createXML(Path(request["xml"]).read_text(), 0)
+    return {"id": domain.ID(), "create_seconds": time.monotonic() - begin}
+
+
+def state(connection: libvirt.virConnect, request: dict[str, Any]) -> dict[str, Any]:
+    """Whether the guest runs or is paused, and why; disks that have an error."""
+    import libvirt
+
+    domain = settled(connection, request["uuid"])
+    number, reason = domain.state()
+    names = {libvirt.VIR_DOMAIN_RUNNING: "running", libvirt.VIR_DOMAIN_PAUSED: "paused", libvirt.VIR_DOMAIN_CRASHED: "crashed"}
+    errors = domain.diskErrors()
+    words = {libvirt.VIR_DOMAIN_DISK_ERROR_NO_SPACE: "no space left", libvirt.VIR_DOMAIN_DISK_ERROR_UNSPEC: "input/output error"}
+    return {"state": names.get(number, str(number)), "reason": reason, "disks": {k: words.get(v, "error") for k, v in errors.items()}}
+
+
+def sysrq(connection: libvirt.virConnect, request: dict[str, Any]) -> dict[str, Any]:
+    """Press Alt+SysRq+key for each key."""
+    import libvirt
+
+    domain = settled(connection, request["uuid"])
+    for key in request["keys"]:
+        codes = [_LEFT_ALT, _SYSRQ, _LINUX_KEYS[key]]
+        domain.sendKey(libvirt.VIR_KEYCODE_SET_LINUX, _HOLD_MILLISECONDS, codes, len(codes), 0)
+        time.sleep(2 * _HOLD_MILLISECONDS / 1000)  # QEMU releases the keys after that time; a press before would be lost
+    return {}
+
+
+OPERATIONS = {"create": create, "state": state, "sysrq": sysrq}
+
+
+def answer(request: dict[str, Any]) -> dict[str, Any]:
+    """Do what the request says; an error is an answer too."""
+    begin = time.monotonic()
+    try:
+        import libvirt
+    except ImportError as error:
+        return {"error": f"libvirt-python is not installed: {error}", "code": -1}
+    os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
+    try:
+        if os.getuid() == 0 and "embed" in request["uri"]:
+            provide_accounts(Path(request["accounts"]))
+        connection = open_connection(request["uri"])
+        opened = time.monotonic()
+        return {**OPERATIONS[request["operation"]](connection, request), "open_seconds": opened - begin}
+    except Refused as error:
+        return {"error": str(error), "code": -1}
+    except libvirt.libvirtError as error:
+        return {"error": error.get_error_message() or str(error), "code": error.get_error_code()}
+
+
+def end_with(parent: int) -> None:
+    """Be killed when the tool dies, so that no guest is started for nobody."""
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:
+        sys.exit("the tool has ended")
+
+
+def main(path: Path) -> None:
+    """Read the request and print the answer."""
+    request = json.loads(path.read_text())
+    end_with(request["parent"])
+    print(json.dumps(answer(request)), flush=True)
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))
+    # The event loop's thread may sit inside libvirt; tearing the interpreter down under it could crash.
+    os._exit(0)

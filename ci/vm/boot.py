@@ -1,0 +1,25 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a guest boots from. The pipeline fills this from an image and a kernel; ci/vm knows neither."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Boot:
+    """Direct kernel boot. `disk` (raw) is never written: a guest gets an overlay. `modules` (raw) is mounted read-only.
+
+    `image` and `release` name them for people. `failed` is the text on the console that announces, before the guest
+    gives up, that its start went wrong.
+    """
+
+    kernel: Path
+    initrd: Path
+    modules: Path
+    command_line: str
+    disk: Path
+    image: str = ""
+    release: str = ""
+    failed: str = "vexci-init: FAILED"

@@ -1,0 +1,261 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A running guest: commands, files, its console, its death, and what can be learnt of it when it is stuck."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ci import store
+from ci.errors import GuestPanic, Hang, InfrastructureError, ProductFailure
+from ci.model import Accelerator
+from ci.vm import console, diagnose
+from ci.vm.channel import Command, Expired, GuestResult, Lost
+from ci.vm.connect import banner_socket, connect
+from ci.vm.driver import Driver
+from ci.vm.keys import Keys
+from ci.vm.registry import GuestFacts
+
+if TYPE_CHECKING:
+    import fabric
+    import paramiko
+
+_CONSOLE_LOOK_SECONDS = 0.5
+# How long a second connection may take: the handshake is about 1 s under TCG.
+SECOND_CONNECTION_SECONDS = 15.0
+# A guest whose kernel panics switches off at once; its QEMU is gone within this time after its connection.
+_DEATH_SECONDS = 2.0
+_KILL_SECONDS = 10.0
+
+Splat = Callable[[str], "str | None"]
+
+
+class Machine:
+    """A guest that answered over SSH. `splat` looks at console text and returns an excerpt where the kernel has failed.
+
+    `evidence` is the folder for what is gathered when something goes wrong.
+    """
+
+    def __init__(
+        self, facts: GuestFacts, keys: Keys, driver: Driver, connection: fabric.Connection, evidence: Path, boot_seconds: float
+    ) -> None:
+        self.facts = facts
+        self.name = facts.name
+        self.port = facts.port
+        self.console = Path(facts.console)
+        self.kernel = facts.kernel
+        self.accelerator = Accelerator(facts.accelerator, facts.accelerator_reason)
+        self.boot_seconds = boot_seconds
+        self.connection = connection
+        self.splat: Splat = console.panic
+        self.evidence = evidence
+        self._keys = keys
+        self._driver = driver
+        self._diagnoses = 0
+        self._watched = console.Follower(self.console, self.console.stat().st_size if self.console.exists() else 0)
+        self._looked = 0.0
+
+    def alive(self) -> bool:
+        """True while QEMU runs."""
+        return self.facts.alive
+
+    def console_text(self) -> str:
+        """The serial console from the first byte of the boot to now, without terminal control sequences."""
+        return console.text(self.console)
+
+    def run(
+        self,
+        argv: Sequence[str],
+        *,
+        deadline: float,
+        check: bool = False,
+        on_line: Callable[[str], None] | None = None,
+        silence: float | None = None,
+    ) -> GuestResult:
+        """Run argv in the guest; `on_line` gets each line of standard output as it comes.
+
+        A non-zero exit is the caller's to judge, or with `check` a ProductFailure. Raises Hang where `deadline` or
+        `silence` (no output; both in seconds) passes: then stacks are gathered and the command's process group is
+        killed. Raises GuestPanic where the console shows the kernel's end, InfrastructureError where the guest is lost.
+        """
+        try:
+            result = self._command(argv, on_line).wait(deadline=deadline, silence=silence, watch=self._watch)
+        except Lost as error:
+            raise self._lost(argv, str(error)) from error
+        except Expired as error:
+            raise self._hang(error) from error
+        if check and not result.ok:
+            words = (result.stderr or result.stdout).strip().splitlines()[-3:]
+            raise ProductFailure(f"'{' '.join(argv)}' in the guest: exit {result.returncode}: {' / '.join(words)}")
+        return result
+
+    def put(self, local: Path, remote: str, *, deadline: float = 300.0) -> None:
+        """Copy a file into the guest as a whole, with its mode: parents are made, an existing file is replaced at the end.
+
+        `deadline` in seconds is for each block. Raises InfrastructureError where it does not arrive.
+        """
+        import paramiko
+
+        mode = local.stat().st_mode & 0o7777
+        part = f"{remote}.vexci-part"
+        parent = remote.rpartition("/")[0]
+        try:
+            files = self._sftp(deadline)
+            if parent and not self._exists(parent):
+                self.run(["mkdir", "-p", parent], deadline=deadline, check=True)
+            files.put(str(local), part)  # confirms the size
+            files.chmod(part, mode)
+            files.posix_rename(part, remote)
+        except (OSError, EOFError, paramiko.SSHException) as error:
+            raise self._not_copied(f"put {local} {remote}", error) from error
+
+    def get(self, remote: str, local: Path, *, deadline: float = 300.0) -> None:
+        """Copy a file out of the guest, whole or not at all. `deadline` in seconds is for each block."""
+        import paramiko
+
+        part = local.with_name(f".{local.name}.part")
+        try:
+            self._sftp(deadline).get(remote, str(part))
+            part.replace(local)
+        except (OSError, EOFError, paramiko.SSHException) as error:
+            raise self._not_copied(f"get {remote} {local}", error) from error
+        finally:
+            part.unlink(missing_ok=True)
+
+    def sysrq(self, keys: str) -> None:
+        """Press Alt+SysRq+key for each key, through QEMU: it works while SSH is dead. The answer is on the console."""
+        self._driver.ask("sysrq", uuid=self.facts.uuid, keys=list(keys), deadline=20)
+
+    def diagnose(self, folder: Path) -> tuple[Path, ...]:
+        """Gather what can still be learnt of a stuck or dead guest into `folder`; index.txt first. Raises OSError where
+        nothing can be written."""
+        return diagnose.gather(self, folder)
+
+    def second_connection(self, seconds: float = SECOND_CONNECTION_SECONDS) -> fabric.Connection | None:
+        """Another connection, for looking while the first is busy; None where SSH does not answer in time."""
+        import paramiko
+
+        greeted = banner_socket(self.port, seconds)
+        try:
+            return connect(self.port, self._keys, greeted, seconds) if greeted is not None else None
+        except (OSError, EOFError, paramiko.SSHException):
+            return None
+
+    def paused(self) -> str | None:
+        """Why QEMU itself has stopped the guest (a full disk on the host), or None."""
+        state = self._driver.ask("state", uuid=self.facts.uuid, deadline=20)
+        disks = ", ".join(f"{name}: {words}" for name, words in state["disks"].items())
+        if state["state"] == "running" and not disks:
+            return None
+        return f"QEMU has the guest {state['state']}" + (f" ({disks})" if disks else "")
+
+    def close(self) -> None:
+        """Close the connection; the guest goes on."""
+        with suppress(EOFError, OSError):  # closing SFTP speaks to a guest that may be dead
+            self.connection.close()
+
+    def _command(self, argv: Sequence[str], on_line: Callable[[str], None] | None) -> Command:
+        transport = self.connection.transport
+        if transport is None:
+            raise Lost("the SSH connection is closed")
+        return Command(transport, argv, on_line)
+
+    def _not_copied(self, what: str, error: Exception) -> Exception:
+        """Either the guest is lost, or it answered that it cannot (no space, no such file)."""
+        transport = self.connection.transport
+        if self.alive() and transport is not None and transport.is_active() and isinstance(error, OSError):
+            return InfrastructureError(f"{what}: {error.strerror or error or type(error).__name__}")
+        return self._lost([what], str(error) or type(error).__name__)
+
+    def _sftp(self, seconds: float) -> paramiko.SFTPClient:
+        if not self.alive():
+            raise EOFError("the guest has ended")
+        files: paramiko.SFTPClient = self.connection.sftp()
+        files.sock.settimeout(seconds)
+        return files
+
+    def _exists(self, path: str) -> bool:
+        try:
+            self.connection.sftp().stat(path)
+        except FileNotFoundError:
+            return False
+        return True
+
+    def _watch(self) -> None:
+        """While a command runs: is QEMU there, and has the kernel panicked without taking QEMU with it?"""
+        if not self.alive():
+            raise Lost("the guest has ended")
+        if time.monotonic() - self._looked < _CONSOLE_LOOK_SECONDS:
+            return
+        self._looked = time.monotonic()
+        line = console.panic(self._watched.new())
+        if line is not None:
+            raise Lost(line)
+
+    def _lost(self, argv: Sequence[str], why: str) -> Exception:
+        """What it means that the guest did not answer: the console decides whose fault it was."""
+        until = time.monotonic() + _DEATH_SECONDS
+        excerpt = self.splat(self.console_text())
+        while self.alive() and excerpt is None and time.monotonic() < until:
+            time.sleep(0.05)
+            excerpt = self.splat(self.console_text())
+        words = " ".join(argv)
+        evidence = self._keep_console()
+        if excerpt is not None:
+            message = f"the guest's kernel failed during '{words}': {excerpt.splitlines()[0]}"
+            return GuestPanic(message, hint=console.tail(self.console), evidence=evidence)
+        if not self.alive():
+            message = f"the guest {self.name} was lost during '{words}': its QEMU has ended, and the console shows no kernel failure"
+            return InfrastructureError(message, hint=console.tail(self.console), evidence=evidence)
+        return InfrastructureError(f"the connection to the guest {self.name} failed during '{words}': {why}", evidence=evidence)
+
+    def _hang(self, error: Expired) -> Exception:
+        stopped = self._stopped()
+        if stopped is not None:
+            return InfrastructureError(f"{error}: {stopped}", evidence=self._keep_console())
+        self._diagnoses += 1
+        try:
+            files = self.diagnose(self.evidence / f"hang-{self._diagnoses}")
+        except OSError as failure:  # nothing can be written: that is then the likely cause, too
+            return InfrastructureError(f"{error}; the diagnosis cannot be kept: {store.disk_error(failure, self.evidence)}")
+        excerpt = self.splat(self.console_text())
+        if excerpt is not None:
+            message = f"{error}; the guest's kernel failed: {excerpt.splitlines()[0]}"
+            return GuestPanic(message, hint=console.tail(self.console), evidence=files)
+        if error.leader is not None:
+            self._end_group(error.leader)
+        return Hang(str(error), hint=f"read {files[0]}", evidence=files)
+
+    def _stopped(self) -> str | None:
+        """Why the guest cannot go on through no fault of its own, or None."""
+        try:
+            return self.paused()
+        except InfrastructureError as failure:
+            return failure.message
+        except OSError as failure:  # the request to libvirt needs a few bytes in the guest's folder
+            return store.disk_error(failure, self.facts.folder).message
+
+    def _end_group(self, leader: int) -> None:
+        """Kill what the command started, over a connection of its own. What cannot be killed stays; diagnose has named it."""
+        connection = self.second_connection()
+        if connection is None or connection.transport is None:
+            return
+        try:
+            words = ["sh", "-c", f"kill -s KILL -- -{leader}"]
+            Command(connection.transport, words).wait(deadline=_KILL_SECONDS, silence=None, watch=lambda: None)
+        except (Lost, Expired):
+            return  # the guest does not answer; the Hang that is raised says so already
+        finally:
+            connection.close()
+
+    def _keep_console(self) -> tuple[Path, ...]:
+        if not self.console.exists() or self.console.is_relative_to(self.evidence):
+            return (self.console,) if self.console.exists() else ()
+        self.evidence.mkdir(parents=True, exist_ok=True)
+        copy = self.evidence / "console.log"
+        shutil.copyfile(self.console, copy)
+        return (copy,)

@@ -1,0 +1,207 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Starts one guest: checks the host, makes its disks, has libvirt start QEMU, waits until it answers."""
+
+from __future__ import annotations
+
+import secrets
+import shutil
+import socket
+import time
+import uuid
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import psutil
+
+from ci import leftovers, process, store
+from ci.errors import Hang, InfrastructureError
+from ci.manifest import MachineSpec
+from ci.model import Accelerator
+from ci.vm import registry, seed
+from ci.vm.accel import qemu_program
+from ci.vm.boot import Boot
+from ci.vm.connect import HOST
+from ci.vm.domain import DomainFacts, domain_xml
+from ci.vm.driver import Driver, driver, keep_capabilities, prepare
+from ci.vm.keys import Keys, project_keys
+from ci.vm.machine import Machine
+from ci.vm.registry import GuestFacts
+from ci.vm.wait import BOOT_SECONDS, wait_for_ssh
+
+Say = Callable[[str], None]
+
+_PORT_TRIES = 5
+_SPARE_MEMORY_MIB = 192  # QEMU itself, with TCG's translation buffer partly used
+_SPARE_DISK_MIB = 512
+# Debian allows only some SysRq keys; without this the stacks of a hang could not be had.
+_EXTRA_COMMAND_LINE = "sysrq_always_enabled"
+
+
+class Starter:
+    """What has to happen, in order, until a guest answers. Undoing is the caller's: everything is in one folder."""
+
+    def __init__(self, spec: MachineSpec, boot: Boot, accelerator: Accelerator, root: Path, name: str, evidence: Path, say: Say) -> None:
+        self.id = secrets.token_hex(4)
+        self.uuid = str(uuid.uuid4())
+        self.folder = registry.folder_of(self.id)
+        self.name = name
+        self._spec = spec
+        self._boot = boot
+        self._accelerator = accelerator
+        self._root = root
+        self._evidence = evidence
+        self._say = say
+
+    def rescued(self, files: tuple[Path, ...]) -> tuple[Path, ...]:
+        """Evidence that lies in the guest's folder, copied out before the folder goes."""
+        self._evidence.mkdir(parents=True, exist_ok=True)
+        return tuple(Path(shutil.copy(f, self._evidence)) if f.is_relative_to(self.folder) else f for f in files)
+
+    def start(self, console_log: Path, boot_deadline: float | None) -> Machine:
+        self._check_host()
+        keys = project_keys(self._root)
+        try:
+            self.folder.mkdir(mode=0o700, parents=True)
+            console_log.parent.mkdir(parents=True, exist_ok=True)
+            console_log.unlink(missing_ok=True)
+            own = driver(self._spec.uri, registry.libvirt_root_of(self.id))
+            self._disks(keys)
+            prepare(own)
+            facts = self._create(own, self._facts(console_log))
+            keep_capabilities(own)
+        except OSError as error:
+            raise store.disk_error(error, self.folder) from error
+        except Hang as error:  # a program of the host that did not end; not the product's
+            raise InfrastructureError(error.message, evidence=error.evidence) from error
+        return self._reach(facts, keys, own, boot_deadline)
+
+    def _reach(self, facts: GuestFacts, keys: Keys, own: Driver, boot_deadline: float | None) -> Machine:
+        self._say(f"booting {facts.name} under {facts.accelerator}")
+        begin = time.monotonic()
+        deadline = boot_deadline if boot_deadline is not None else BOOT_SECONDS[facts.accelerator]
+        try:
+            connection = wait_for_ssh(facts, keys, deadline=deadline, failed=self._boot.failed)
+        except InfrastructureError as error:
+            error.evidence = (*error.evidence, *self._qemu_log())
+            raise
+        seconds = time.monotonic() - begin
+        self._say(f"{facts.name} answers after {seconds:.1f} s")
+        return Machine(facts, keys, own, connection, self._evidence, seconds)
+
+    def _check_host(self) -> None:
+        """Refuse before the first side effect what would fail in the middle."""
+        available = psutil.virtual_memory().available >> 20
+        if available < self._spec.memory + _SPARE_MEMORY_MIB:
+            raise InfrastructureError(
+                f"the guest {self.name} needs {self._spec.memory} MiB of memory, and the host has {available} MiB left",
+                hint="end other guests (./inv vm.list), or give the machine less memory in vexci.yaml",
+            )
+        place = leftovers.state_dir()
+        free = shutil.disk_usage(place).free >> 20
+        if free < _SPARE_DISK_MIB:
+            raise InfrastructureError(
+                f"the disk is nearly full at {place}: {free} MiB left, a guest needs {_SPARE_DISK_MIB} MiB",
+                hint="free space, or set VEXCI_STATE to another folder",
+            )
+        for file in (self._boot.kernel, self._boot.initrd, self._boot.modules, self._boot.disk):
+            if not file.is_file():
+                raise InfrastructureError(f"{file} is not there any more", hint="./inv image.build makes it again")
+
+    def _disks(self, keys: Keys) -> None:
+        argv: list[str | Path] = ["create", "-q", "-f", "qcow2", "-b", self._boot.disk.absolute(), "-F", "raw", self.folder / "root.qcow2"]
+        process.output([process.find_program("qemu-img", hint="apt-get install qemu-utils"), *argv])
+        seed.write(
+            self.folder / "seed.tar",
+            host_key=keys.host.read_bytes(),
+            host_public=keys.host_public.read_bytes(),
+            authorized=keys.client_public.read_bytes(),
+            hostname=self.name,
+            machine_id=self.uuid.replace("-", ""),
+        )
+
+    def _facts(self, console_log: Path) -> GuestFacts:
+        return GuestFacts(
+            id=self.id,
+            name=self.name,
+            uuid=self.uuid,
+            uri=self._spec.uri,
+            port=0,
+            qemu="",
+            owner=leftovers.owner_id(),
+            project=str(self._root),
+            kept=False,
+            console=str(console_log.absolute()),
+            image=self._boot.image or self._spec.image,
+            kernel=self._boot.release or self._spec.kernel,
+            accelerator=self._accelerator.name,
+            accelerator_reason=self._accelerator.reason,
+            started=store.now(),
+        )
+
+    def _create(self, own: Driver, facts: GuestFacts) -> GuestFacts:
+        """Have QEMU started; another port where the chosen one was taken in the meantime."""
+        xml = self.folder / "domain.xml"
+        for _ in range(_PORT_TRIES):
+            facts = replace(facts, port=_free_port())
+            facts.write()
+            xml.write_text(domain_xml(self._domain(facts)))
+            try:
+                own.ask("create", xml=str(xml))
+                break
+            except InfrastructureError as error:
+                failure = error
+                if "Could not set up host forwarding" not in error.message:
+                    raise self._not_started(error) from error
+        else:
+            raise InfrastructureError(f"no free port on {HOST} in {_PORT_TRIES} tries: {failure.message}")
+        running = registry.qemu_processes(self.uuid)
+        if not running:
+            raise self._not_started(InfrastructureError("QEMU ended at once"))
+        try:
+            facts = replace(facts, qemu=leftovers.owner_id(running[0].pid))
+        except psutil.NoSuchProcess as error:
+            raise self._not_started(InfrastructureError("QEMU ended at once")) from error
+        facts.write()
+        return facts
+
+    def _not_started(self, error: InfrastructureError) -> InfrastructureError:
+        logs = self._qemu_log()
+        lines = [line for log in logs for line in log.read_text(errors="backslashreplace").splitlines()]
+        words = [line for line in lines if "qemu-system" in line and ": -" in line]
+        said = f": {words[-1].strip()}" if words else ""
+        return InfrastructureError(f"the guest {self.name} could not be started: {error.message}{said}", hint=error.hint, evidence=logs)
+
+    def _qemu_log(self) -> tuple[Path, ...]:
+        """QEMU's own log, copied out of the folder that goes away."""
+        copies = []
+        for log in (registry.libvirt_root_of(self.id) / "log" / "qemu").glob("*.log"):
+            self._evidence.mkdir(parents=True, exist_ok=True)
+            copies.append(Path(shutil.copyfile(log, self._evidence / "qemu.log")))
+        return tuple(copies)
+
+    def _domain(self, facts: GuestFacts) -> DomainFacts:
+        return DomainFacts(
+            name=f"vexci-{self.id}",
+            uuid=self.uuid,
+            memory=self._spec.memory,
+            cpus=self._spec.cpus,
+            accelerator=facts.accelerator,
+            emulator=qemu_program(),
+            kernel=self._boot.kernel.absolute(),
+            initrd=self._boot.initrd.absolute(),
+            command_line=f"{self._boot.command_line} {_EXTRA_COMMAND_LINE}",
+            root=self.folder / "root.qcow2",
+            modules=self._boot.modules.absolute(),
+            seed=self.folder / "seed.tar",
+            port=facts.port,
+            console_socket=facts.console_socket,
+            console_log=Path(facts.console),
+        )
+
+
+def _free_port() -> int:
+    """A port on 127.0.0.1 that is free now; whether it still is when QEMU takes it, QEMU says."""
+    with socket.socket() as probe:
+        probe.bind((HOST, 0))
+        return int(probe.getsockname()[1])

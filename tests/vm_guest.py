@@ -1,0 +1,57 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A real guest for tests: the project's own image and kernel. As a program it is a tool that can be killed:
+
+    python tests/vm_guest.py PROJECT NAME {hold|answer|up}
+
+`hold` keeps its guest until it is killed, `answer` prints the guest's kernel release, `up` leaves a kept guest.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(HERE))
+
+from ci import images, kernels, store  # noqa: E402
+from ci.images.boot import FAILED, boot_files  # noqa: E402
+from ci.manifest import ImageSpec, KernelSpec, MachineSpec  # noqa: E402
+from ci.model import Accelerator  # noqa: E402
+from ci.vm import guest as guests  # noqa: E402
+from ci.vm.boot import Boot  # noqa: E402
+
+SPEC = MachineSpec("default", "debian-12", "debian-6.1", memory=512)
+TCG = Accelerator("tcg", "tests run alike on every machine")
+
+
+def boot() -> Boot:
+    """The boot files and the root disk, from the cache or made now."""
+    kernel = kernels.resolve(KernelSpec("debian-6.1", "apt", "6.1-cloud"), say=print)
+    files = boot_files(kernel, say=print)
+    log = store.cache_dir() / "tests" / "image.log"
+    log.parent.mkdir(parents=True, exist_ok=True)
+    image = images.build(ImageSpec("debian-12", HERE / "vmimages" / "debian-12"), HERE, log=log, say=print)
+    return Boot(files.kernel, files.initrd, files.modules, files.command_line, image.disk, image.name, kernel.release, FAILED)
+
+
+def main(project: Path, name: str, what: str) -> None:
+    """Be a tool: say each step on standard output, as soon as it is taken."""
+
+    def say(text: str) -> None:
+        print(text, flush=True)
+
+    run = store.RunFolder(project)
+    if what == "up":
+        facts = guests.up(SPEC, boot(), accelerator=TCG, root=project, name=name, evidence=run.path, progress=say)
+        say(facts.uuid)
+        return
+    with guests.guest(SPEC, boot(), accelerator=TCG, run=run, root=project, name=name, progress=say) as machine:
+        say(machine.run(["uname", "-r"], deadline=30).stdout.strip())
+        while what == "hold":
+            time.sleep(1)
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), sys.argv[2], sys.argv[3])
