@@ -6,6 +6,7 @@ With `--json` everything here goes to standard error, so that standard output ho
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 import time
@@ -51,11 +52,16 @@ def _console() -> Console:
         """Rich's console, but a reader that went away is an error for the caller, not a silent exit."""
 
         def on_broken_pipe(self) -> None:
-            raise BrokenPipeError("nobody reads the output any more")
+            raise BrokenPipeError(errno.EPIPE, "nobody reads the output any more")
 
     stream = sys.stderr if _to_stderr else sys.stdout
     width = None if stream.isatty() else 160
     return Honest(stderr=_to_stderr, width=width, highlight=False, soft_wrap=not stream.isatty())
+
+
+def reader_gone(error: BaseException) -> bool:
+    """True where an error means that nobody reads what we say: `| head` has ended, or the terminal was closed."""
+    return isinstance(error, OSError) and error.errno in (errno.EPIPE, errno.EIO) and error.filename is None
 
 
 def interactive() -> bool:

@@ -17,7 +17,7 @@ from enum import Enum
 from pathlib import Path
 from typing import Any
 
-from ci import leftovers, store
+from ci import console, leftovers, store
 from ci.errors import VexciError
 from ci.model import SCHEMA_VERSION, Accelerator, Artifact, Check, Evidence, StageResult, Verdict, worst
 from ci.revision import Revision
@@ -129,11 +129,14 @@ class Record:
             stage.detail = str(error)
             stage.evidence += [self.run.evidence("log", path) for path in error.evidence if path.is_file()]
             raise
-        except (KeyboardInterrupt, BrokenPipeError) as error:
+        except KeyboardInterrupt as error:
             stage.verdict, stage.detail = Verdict.INTERRUPTED, f"interrupted by {error.args[0] if error.args else 'SIGINT'}"
             raise
         except BaseException as error:
-            stage.verdict, stage.detail = Verdict.INFRA, f"a bug in the tool: {type(error).__name__}: {error}"
+            if console.reader_gone(error):
+                stage.verdict, stage.detail = Verdict.INTERRUPTED, "interrupted: nobody reads the output any more"
+            else:
+                stage.verdict, stage.detail = Verdict.INFRA, f"a bug in the tool: {type(error).__name__}: {error}"
             raise
         finally:
             self._running = None

@@ -64,7 +64,7 @@ class Session:
         if isinstance(error, VexciError):
             self._set(error.verdict, str(error))
             console.error(error.message, where=error.where, hint=error.hint, verdict=error.verdict)
-        elif isinstance(error, BrokenPipeError):
+        elif console.reader_gone(error):
             # Nobody reads on ('| head'). What is still to be said goes nowhere; the record says the rest.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             self._set(Verdict.INTERRUPTED, "interrupted: nobody reads the output any more")

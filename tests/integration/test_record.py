@@ -98,3 +98,15 @@ def test_the_schema_refuses_a_record_with_a_field_that_is_not_documented(project
 def test_two_builds_at_once_both_succeed(project: Path, tmp_path: Path) -> None:
     started = [tool.start("build", "verify", config=project / "vexci.yaml", log=tmp_path / f"log{i}") for i in range(2)]
     assert [process.wait(200) for process in started] == [0, 0], [(tmp_path / f"log{i}").read_text() for i in range(2)]
+
+
+def test_a_reader_that_goes_away_interrupts_the_run_and_is_no_bug(project: Path) -> None:
+    process = subprocess.Popen(
+        [str(tool.ROOT / "inv"), "build", "verify"], env=tool.environment(project / "vexci.yaml"), stdout=subprocess.PIPE, text=True
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "build\n"
+    process.stdout.close()
+    assert process.wait(100) == 130
+    record = recordschema.latest(project)
+    assert record["verdict"] == "interrupted" and "nobody reads the output" in record["detail"]
