@@ -71,8 +71,8 @@ def measure(
 ) -> list[Series]:
     """Time everything in `rounds` interleaved rounds, after one that is not counted.
 
-    Each measure gives a series in seconds for the subject; with a baseline also one for that, the `ratio` of the two and
-    the `difference` in seconds, each taken within a round. A command that fails takes the numbers of its measure away,
+    Each measure gives a series in seconds for the subject; with a baseline also one for that, and the ratio of the two,
+    taken within each round. A command that fails takes the numbers of its measure away,
     with the reason. Raises UsageError, before anything runs, where there is nothing to time or a folder is missing.
     """
     _check(measures, rounds)
@@ -158,7 +158,6 @@ def _series(item: Measure, taken: _Taken, common: Mapping[str, str]) -> list[Ser
         rows += [
             (item.baseline_name or "baseline", "time", "s", taken.baseline),
             (item.name, "ratio to the plain command", "times", [one / other for one, other in pairs]),
-            (item.name, "more than the plain command", "s", [one - other for one, other in pairs]),
         ]
     failure = taken.failure
     dimensions = {**common, "command": " && ".join(" ".join(c.argv) for c in item.subject)}

@@ -27,16 +27,14 @@ def take(folder: Path, *measures: Measure, rounds: int = 2) -> tuple[RunFolder, 
     return run, measure(measures, rounds=rounds, run=run, progress=print)
 
 
-def test_a_slowed_command_shows_up_in_the_ratio_and_in_the_difference(tmp_path: Path) -> None:
+def test_a_slowed_command_shows_up_in_the_ratio(tmp_path: Path) -> None:
     run, series = take(tmp_path, Measure("slow", sleeper(tmp_path, 0.4), sleeper(tmp_path, 0.0), "plain"))
     assert [(s.system, s.metric, s.unit) for s in series] == [
         ("slow", "time", "s"),
         ("plain", "time", "s"),
         ("slow", "ratio to the plain command", "times"),
-        ("slow", "more than the plain command", "s"),
     ]
     assert all(sample > 1.5 for sample in series[2].samples)
-    assert all(0.3 < sample < 1.5 for sample in series[3].samples)
     for one in series:
         assert len(one.samples) == 2
         assert [e.kind for e in one.evidence] == ["samples"] * 2
@@ -70,7 +68,7 @@ def test_a_command_that_fails_has_no_number_and_a_reason_and_the_others_go_on(tm
     )
     _, series = take(tmp_path, failing, Measure("good", sleeper(tmp_path, 0)))
     bad = [s for s in series if s.workload == "bad"]
-    assert len(bad) == 4
+    assert len(bad) == 3
     assert {(s.verdict, s.samples) for s in bad} == {(Verdict.FAIL, ())}
     assert all("exit 4: no kernel" in (s.failure or "") for s in bad)
     assert log.exists(), "what was started is taken down all the same"
