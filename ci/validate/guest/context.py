@@ -1,0 +1,179 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a case gets: the plan, the mount point, checks that name what they saw, and processes under a deadline."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import subprocess
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+from typing import Any
+
+from . import mounts
+from .machine import throwaway
+from .stacks import state_of
+
+
+class Failed(Exception):
+    """The product answered wrongly; the text says what was expected and what came."""
+
+
+class Hung(Exception):
+    """Something that must happen did not within the operation's deadline."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What the host asks for. Deadlines in seconds; `mount` and `file` are as in the manifest, already filled in."""
+
+    suite: str
+    artifact: str
+    kind: str
+    file: str
+    module: str
+    expected_id: str
+    filesystem: str
+    mount: tuple[str, ...]
+    mountpoint: str
+    work: str
+    persistent: bool
+    marker: str
+    deadline: float
+    operation_deadline: float
+    only: tuple[str, ...] = ()
+
+    @classmethod
+    def parse(cls, text: str) -> Plan:
+        """A plan from its JSON text; unknown and missing keys are errors."""
+        data: dict[str, Any] = json.loads(text)
+        unknown = set(data) - {field.name for field in fields(cls)}
+        if unknown:
+            raise ValueError(f"the plan has unknown keys: {', '.join(sorted(unknown))}")
+        values: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in data.items()}
+        return cls(**values)
+
+    def wants(self, case: str) -> bool:
+        """True where no filter is given or the case is named in it."""
+        return not self.only or case in self.only
+
+    @property
+    def daemon_log(self) -> str:
+        return os.path.join(self.work, "daemon.log")
+
+    @property
+    def daemon_status(self) -> str:
+        return os.path.join(self.work, "daemon.json")
+
+
+@dataclass(frozen=True)
+class Ended:
+    """A command that ended. `output` holds both streams."""
+
+    code: int
+    output: str
+
+
+class Context:
+    """One case's tools. Each blocking step is announced by `op`, which restarts the operation's deadline."""
+
+    def __init__(self, plan: Plan, writer: int) -> None:
+        self.plan = plan
+        self.detail = ""
+        self.operation = "start"
+        self._writer = writer
+
+    def op(self, text: str) -> None:
+        """Say what is done next."""
+        self.operation = text
+        os.write(self._writer, json.dumps({"operation": text}).encode() + b"\n")
+
+    def path(self, *parts: str) -> str:
+        """A path inside the mount."""
+        return os.path.join(self.plan.mountpoint, *parts)
+
+    def check(self, good: bool, message: str) -> None:
+        """Fail with the message unless `good`."""
+        if not good:
+            raise Failed(message)
+
+    def equal(self, what: str, seen: Any, expected: Any) -> None:
+        """Fail unless equal, with both values (long ones cut)."""
+        if seen != expected:
+            raise Failed(f"{what}: expected {_short(expected)}, got {_short(seen)}")
+
+    def refuses(self, what: str, action: Callable[[], Any], *codes: int) -> None:
+        """The action must fail with one of these errno values."""
+        names = " or ".join(errno.errorcode[code] for code in codes)
+        try:
+            action()
+        except OSError as error:
+            if error.errno in codes:
+                return
+            raise Failed(f"{what}: expected {names}, got {errno.errorcode.get(error.errno or 0, error.errno)}") from error
+        raise Failed(f"{what}: expected {names}, but it succeeded")
+
+    def prove_mount(self) -> None:
+        """Fail unless the product's filesystem is what answers at the mount point (T1)."""
+        self.op(f"look at {self.plan.mountpoint}")
+        problem = mounts.problem(self.plan.mountpoint, self.plan.filesystem)
+        if problem:
+            raise Failed(f"not mounted: {problem}")
+
+    def until(self, what: str, condition: Callable[[], bool]) -> None:
+        """Poll the condition; Hung with `what` a little before the parent's own deadline strikes."""
+        self.op(f"wait until {what}")
+        limit = self.plan.operation_deadline * 0.9
+        end = time.monotonic() + limit
+        while not condition():
+            if time.monotonic() > end:
+                raise Hung(f"waited {limit:g} s in vain until {what}")
+            time.sleep(0.02)
+
+    def command(self, argv: list[str]) -> Ended:
+        """Run a command to its end; its output goes to a file, so nobody must drain a pipe."""
+        self.op(" ".join(argv))
+        log = os.path.join(self.plan.work, "command.log")
+        with open(log, "wb") as file:
+            code = subprocess.call(argv, stdin=subprocess.DEVNULL, stdout=file, stderr=file, env=environment(self.plan))
+        with open(log, encoding="utf-8", errors="backslashreplace") as text:
+            return Ended(code, text.read(65536).strip())
+
+    def must(self, argv: list[str]) -> str:
+        """Run a command that must exit 0; returns its output."""
+        ended = self.command(argv)
+        if ended.code != 0:
+            raise Failed(f"{' '.join(argv)}: exit {ended.code}: {ended.output or 'no output'}{kernel_says()}")
+        return ended.output
+
+    def drop_caches(self) -> None:
+        """Make the kernel forget clean pages, dentries and inodes, so that a read asks the filesystem again."""
+        if throwaway():
+            self.op("drop caches")
+            os.sync()
+            with open("/proc/sys/vm/drop_caches", "w", encoding="ascii") as file:
+                file.write("3")
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 200 else f"{text[:200]}… ({len(text)} characters)"
+
+
+def environment(plan: Plan) -> dict[str, str]:
+    """The environment of everything that a suite starts; the marker finds what it left behind."""
+    return {**os.environ, "VEXCI_SUITE": plan.marker, "LC_ALL": "C"}
+
+
+def kernel_says(lines: int = 3) -> str:
+    """The last lines of the kernel's log, for errors that the kernel explains only there."""
+    done = subprocess.run(["dmesg"], capture_output=True, text=True, errors="backslashreplace", timeout=10, check=False)
+    tail = [line for line in done.stdout.splitlines() if "vexci: " not in line][-lines:]
+    return f"; kernel log: {' | '.join(tail)}" if tail else ""
+
+
+def gone(pid: int) -> bool:
+    """True where no such process lives (a zombie does not live)."""
+    return state_of(pid) in ("", "Z", "X")

@@ -1,0 +1,64 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Puts the agent into a guest and says what it is to do."""
+
+from __future__ import annotations
+
+import json
+import secrets
+
+from ci import identity
+from ci.guest import Guest
+from ci.manifest import ArtifactSpec, SuiteSpec
+from ci.model import Artifact, Kind
+from ci.process import scratch_file
+from ci.validate import bundle
+
+AGENT_FOLDER = "/opt/vexci/agent"
+MOUNT_FOLDER = "/mnt/vexci"
+WORK_FOLDER = "/run/vexci"
+COMMAND_SECONDS = 30.0
+
+
+def install(machine: Guest, facts: dict[str, object]) -> tuple[str, ...]:
+    """Put the plan, and the agent where these very bytes are not there yet; returns the argv that runs it."""
+    agent = _install_agent(machine)
+    local = scratch_file("plan.json")
+    local.write_text(json.dumps(facts, indent=1))
+    remote = f"{AGENT_FOLDER}/{facts['suite']}-{facts['artifact']}.json"
+    machine.put(local, remote)
+    return "python3", agent, "run", remote
+
+
+def _install_agent(machine: Guest) -> str:
+    data = bundle.agent()
+    path = f"{AGENT_FOLDER}/{bundle.agent_name(data)}"
+    if machine.run(["test", "-e", path], deadline=COMMAND_SECONDS).returncode != 0:
+        local = scratch_file("agent.pyz")
+        local.write_bytes(data)
+        machine.put(local, path)
+    return path
+
+
+def make(suite: SuiteSpec, spec: ArtifactSpec, artifact: Artifact, only: tuple[str, ...] = ()) -> dict[str, object]:
+    """What the agent is told, from the manifest alone; `Plan` in guest/context.py is the other end."""
+    path = identity.guest_path(artifact)
+    marker = secrets.token_hex(8)
+    mountpoint = f"{MOUNT_FOLDER}/{artifact.name}"
+    module = artifact.kind is Kind.KERNEL_MODULE
+    return {
+        "suite": suite.name,
+        "artifact": artifact.name,
+        "kind": artifact.kind.value,
+        "file": path,
+        "module": identity.module_name(artifact) if module else "",
+        "expected_id": str(identity.built_ids(artifact.path)) if module else artifact.sha256,
+        "filesystem": spec.filesystem,
+        "mount": [word.replace("{artifact}", path).replace("{mountpoint}", mountpoint) for word in spec.mount],
+        "mountpoint": mountpoint,
+        "work": f"{WORK_FOLDER}/{suite.name}-{artifact.name}-{marker}",
+        "persistent": spec.persistent,
+        "marker": marker,
+        "deadline": suite.deadline,
+        "operation_deadline": suite.operation_deadline,
+        "only": list(only),
+    }
