@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import Any
 from ci import process, store
 from ci.build import messages, stamp
 from ci.build.job import Job
-from ci.errors import InfrastructureError, ProductFailure, UsageError
+from ci.errors import InfrastructureError, ProductFailure, UsageError, VexciError
 from ci.model import Artifact
 from ci.process import Limits
 
@@ -147,7 +148,9 @@ def _append_rendered(log: Path, err: Path) -> None:
                 file.write(row["message"]["rendered"] or "")
 
 
-def _failure(job: Job, log: Path, err: Path, how: str) -> ProductFailure:
+def _failure(job: Job, log: Path, err: Path, how: str) -> VexciError:
+    if messages.disk_full(err.read_text(errors="backslashreplace")):
+        return store.disk_error(OSError(errno.ENOSPC, "No space left on device"), job.spec.folder)
     errors = messages.first_errors(messages.from_cargo(messages.cargo_messages(log), job.relative(job.spec.folder)))
     said = [line for line in err.read_text(errors="backslashreplace").splitlines() if line.startswith("error")]
     summary = errors[0].text if errors else (said or ["its log is empty"])[0]

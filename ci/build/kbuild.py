@@ -7,6 +7,7 @@ the source folder stays clean. Which modules were built is read from `modules.or
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import shutil
@@ -15,7 +16,7 @@ from pathlib import Path
 from ci import process, store
 from ci.build import messages, sources, stamp
 from ci.build.job import Job
-from ci.errors import InfrastructureError, ProductFailure, UsageError
+from ci.errors import InfrastructureError, ProductFailure, UsageError, VexciError
 from ci.model import Artifact, KernelTarget
 
 
@@ -143,8 +144,10 @@ def _make(job: Job, log: Path) -> float:
     return started
 
 
-def _failure(job: Job, log: Path, how: str) -> ProductFailure:
+def _failure(job: Job, log: Path, how: str) -> VexciError:
     text = log.read_text(errors="backslashreplace")
+    if messages.disk_full(text):
+        return store.disk_error(OSError(errno.ENOSPC, "No space left on device"), job.folder)
     errors = messages.first_errors(messages.from_log(text, (str(job.folder), job.relative(job.spec.folder))))
     first = errors[0] if errors else None
     summary = first.text if first else (text.strip().splitlines() or ["its log is empty"])[-1]

@@ -82,6 +82,11 @@ def from_cargo(rows: list[dict[str, Any]], folder: str) -> list[Message]:
     return list(found)
 
 
+def disk_full(text: str) -> bool:
+    """True where a build failed because nothing more could be written: no fault of the sources."""
+    return "No space left on device" in text or "os error 28" in text
+
+
 def first_errors(messages: list[Message], limit: int = 3) -> list[Message]:
     """The compiler's first errors: later ones are most often consequences."""
     return [m for m in messages if m.severity == "error"][:limit]

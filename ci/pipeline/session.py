@@ -3,13 +3,15 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import sys
 import traceback
 from functools import cached_property
+from pathlib import Path
 
-from ci import config, console, host, leftovers, process, revision
+from ci import config, console, host, leftovers, process, revision, store
 from ci import vm as _vm  # noqa: F401  (knows how guests that a killed run left behind are released)
 from ci.errors import VexciError
 from ci.manifest import Manifest
@@ -61,6 +63,8 @@ class Session:
             for problem in error.problems:
                 message = f"{problem.key}: {problem.message}" if problem.key else problem.message
                 console.error(message, where=f"{error.path}:{problem.line}", verdict=error.verdict)
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS):
+            error = store.disk_error(error, Path(error.filename or self.manifest.root))
         if isinstance(error, VexciError):
             self._set(error.verdict, str(error))
             console.error(error.message, where=error.where, hint=error.hint, verdict=error.verdict)
@@ -89,7 +93,12 @@ class Session:
             console.note(sentence)
         if not self.working:
             return
-        final = self.record.finish(self._verdict, self._detail)
+        try:
+            final = self.record.finish(self._verdict, self._detail)
+        except OSError as error:  # the disk is full: what stands on it is the record as it was before
+            trouble = store.disk_error(error, self.record.run.path)
+            console.error(f"the end of this run could not be recorded: {trouble.message}", hint=trouble.hint, verdict=trouble.verdict)
+            return
         data = self.record.snapshot()
         place = self.record.run.path.relative_to(self.manifest.root)
         console.verdict_line(final, f"{data['command'].removeprefix('./inv ')}: {place}/record.json", data["seconds"])
