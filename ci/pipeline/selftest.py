@@ -107,8 +107,12 @@ def _decide(checks: list[Check]) -> None:
 
 def run(session: Session, *, quick: bool, fresh: bool, only: str) -> None:
     """Linters, the daemon's own tests, then pytest, whose summary says what did not run and why."""
+    from ci.pipeline import artifacts
+
     if not only:
         lint(session)
+    if not quick:
+        artifacts.build(session)  # specimens are made from the real daemon
     with session.record.stage("test") as stage:
         if not quick and not only:
             for step in _rust_tests(session.manifest):
