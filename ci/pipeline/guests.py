@@ -184,6 +184,7 @@ def _sentence(found: Comparison) -> str:
 
 def show_series(measured: list[Series]) -> None:
     from ci.bench.statistics import summarise
+    from ci.report.words import number
 
     rows: list[list[str | Verdict]] = []
     for item in measured:
@@ -192,6 +193,6 @@ def show_series(measured: list[Series]) -> None:
             rows.append([item.verdict, name, item.system, "not measured", "", item.failure or "no samples"])
             continue
         found = summarise(item.samples)
-        spread = f"{found.minimum:.4g} to {found.maximum:.4g}"
-        rows.append([item.verdict, name, item.system, f"{found.median:.4g} {item.unit}", spread, f"{len(item.samples)} rounds"])
+        spread = f"{number(found.minimum)} to {number(found.maximum)}"
+        rows.append([item.verdict, name, item.system, f"{number(found.median)} {item.unit}", spread, f"{len(item.samples)} rounds"])
     console.table(console.Table("", ("verdict", "workload", "system", "median", "spread", "from"), list(rows)))
