@@ -100,19 +100,27 @@ def _artifact(name: str, section: Section, root: Path, kernels: list[str]) -> Ar
         feature_probe=None if module else _probe(section, "feature_probe"),
         feature_section="" if module else section.text("feature_section", ""),
         filesystem=section.text("filesystem", ""),
+        prepare=section.commands("prepare"),
         mount=section.texts("mount"),
         persistent=section.flag("persistent"),
         deadline=section.number("deadline", 900, least=1),
     )
-    for word in spec.mount:
-        for field in ("{artifact}", "{mountpoint}"):
-            word = word.replace(field, "")
-        if "{" in word:
-            section.problem("mount", f"unknown placeholder in '{word}'; expected {{artifact}} or {{mountpoint}}")
+    _placeholders(section, "mount", spec.mount, ("{artifact}", "{mountpoint}", "{volume}"))
+    for command in spec.prepare:
+        _placeholders(section, "prepare", command, ("{artifact}", "{volume}"))
     if spec.mount and not any("{mountpoint}" in word for word in spec.mount):
         section.problem("mount", "expected the placeholder {mountpoint} in the command")
     section.finish()
     return spec
+
+
+def _placeholders(section: Section, key: str, words: tuple[str, ...], known: tuple[str, ...]) -> None:
+    for word in words:
+        rest = word
+        for field in known:
+            rest = rest.replace(field, "")
+        if "{" in rest:
+            section.problem(key, f"unknown placeholder in '{word}'; expected {' or '.join(known)}")
 
 
 def _probe(section: Section, name: str) -> Probe | None:

@@ -24,8 +24,9 @@ class ArtifactSpec:
     """One artifact to build. `output` is the file name: `<module>.ko` or the binary's name.
 
     `mount` is the argv that mounts it in a guest, with the placeholders {artifact} (the deployed file)
-    and {mountpoint}; a daemon's command stays in the foreground. `filesystem` is what mountinfo
-    must then show as the type.
+    and {mountpoint}; a daemon's command stays in the foreground. `prepare` are the commands that make the
+    volume it is mounted from; {volume} in them and in `mount` is a fresh file name for each guest or
+    measurement. `filesystem` is what mountinfo must then show as the type.
     """
 
     name: str
@@ -43,6 +44,7 @@ class ArtifactSpec:
     feature_probe: Probe | None = None
     feature_section: str = ""
     filesystem: str = ""
+    prepare: tuple[tuple[str, ...], ...] = ()
     mount: tuple[str, ...] = ()
     persistent: bool = False
     deadline: float = 900.0

@@ -155,6 +155,20 @@ class Section:
             return default or ()
         return tuple(str(item.value) for item in node.value)
 
+    def commands(self, name: str) -> tuple[tuple[str, ...], ...]:
+        """A list of argv lists."""
+        node = self._take(name, False)
+        if node is None:
+            return ()
+        rows = node.value if isinstance(node, yaml.SequenceNode) else [node]
+        found = []
+        for row in rows:
+            if not isinstance(row, yaml.SequenceNode) or not row.value or not all(isinstance(i, yaml.ScalarNode) for i in row.value):
+                self.problem(name, "expected a list of commands, each a list of words, such as [[truncate, -s, 64M, x]]")
+                return ()
+            found.append(tuple(str(item.value) for item in row.value))
+        return tuple(found)
+
     def pairs(self, name: str) -> tuple[tuple[str, str], ...]:
         """A flat mapping of texts, in the file's order."""
         section = self.section(name, required=False)

@@ -12,6 +12,8 @@ from ci.model import Artifact, Kind
 
 VOLATILE = "volatile (memory)"
 DURABLE = "durable (disk)"
+BACKING = "{work}/backing"
+BACKING_SIZE = "384m"
 
 
 @dataclass(frozen=True)
@@ -47,15 +49,29 @@ def of_artifact(spec: ArtifactSpec, artifact: Artifact, guest_path: str) -> Syst
     if not spec.mount or not spec.filesystem:
         raise UsageError(f"'{spec.name}' cannot be measured: vexci.yaml gives it no 'mount' or no 'filesystem'")
     _require(spec.name, artifact.path)
+    volume = f"{BACKING}/volume"
+    setup, below = in_memory(*(_filled(command, volume) for command in spec.prepare)) if spec.prepare else ((), ())
     return System(
         name=spec.name,
         filesystem=spec.filesystem,
-        mount=spec.mount,
+        mount=_filled(spec.mount, volume),
+        setup=setup,
+        below=below,
         foreground=spec.kind is Kind.DAEMON,
-        durability=DURABLE if spec.persistent else VOLATILE,
+        durability=VOLATILE if spec.prepare or not spec.persistent else DURABLE,
         guest_path=guest_path,
         artifact=artifact,
     )
+
+
+def in_memory(*commands: tuple[str, ...]) -> tuple[tuple[tuple[str, ...], ...], tuple[str, ...]]:
+    """The setup of a system whose volume is a file in memory, made by `commands`; and the mount points that it makes."""
+    first = (("mkdir", BACKING), ("mount", "-t", "tmpfs", "-o", f"size={BACKING_SIZE}", "vexci-backing", BACKING))
+    return (*first, *commands), (BACKING,)
+
+
+def _filled(words: tuple[str, ...], volume: str) -> tuple[str, ...]:
+    return tuple(word.replace("{volume}", volume) for word in words)
 
 
 def _require(name: str, path: Path) -> None:

@@ -16,6 +16,7 @@ from ci.validate import bundle
 AGENT_FOLDER = "/opt/vexci/agent"
 MOUNT_FOLDER = "/mnt/vexci"
 WORK_FOLDER = "/run/vexci"
+VOLUME_FOLDER = "/var/tmp"  # on the guest's disk: a volume may be larger than what memory is left
 COMMAND_SECONDS = 30.0
 
 
@@ -44,7 +45,16 @@ def make(suite: SuiteSpec, spec: ArtifactSpec, artifact: Artifact, only: tuple[s
     path = identity.guest_path(artifact)
     marker = secrets.token_hex(8)
     mountpoint = f"{MOUNT_FOLDER}/{artifact.name}"
+    work = f"{WORK_FOLDER}/{suite.name}-{artifact.name}-{marker}"
+    volume = f"{VOLUME_FOLDER}/{suite.name}-{artifact.name}-{marker}.volume"
     module = artifact.kind is Kind.KERNEL_MODULE
+
+    def filled(words: tuple[str, ...]) -> list[str]:
+        fields = {"{artifact}": path, "{mountpoint}": mountpoint, "{volume}": volume}
+        for field, value in fields.items():
+            words = tuple(word.replace(field, value) for word in words)
+        return list(words)
+
     return {
         "suite": suite.name,
         "artifact": artifact.name,
@@ -53,9 +63,11 @@ def make(suite: SuiteSpec, spec: ArtifactSpec, artifact: Artifact, only: tuple[s
         "module": identity.module_name(artifact) if module else "",
         "expected_id": str(identity.built_ids(artifact.path)) if module else artifact.sha256,
         "filesystem": spec.filesystem,
-        "mount": [word.replace("{artifact}", path).replace("{mountpoint}", mountpoint) for word in spec.mount],
+        "prepare": [filled(command) for command in spec.prepare],
+        "volume": volume,
+        "mount": filled(spec.mount),
         "mountpoint": mountpoint,
-        "work": f"{WORK_FOLDER}/{suite.name}-{artifact.name}-{marker}",
+        "work": work,
         "persistent": spec.persistent,
         "marker": marker,
         "deadline": suite.deadline,

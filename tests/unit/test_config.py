@@ -89,6 +89,8 @@ def test_all_mistakes_are_reported_at_once_each_with_its_line(tmp_path: Path) ->
         ("memory: 1024", "memory: 12", "machines.default.memory", "expected a number from 256"),
         ("version: 1\n", "version: 2\n", "version", "expected 1"),
         ('"{mountpoint}"', '"{mountpont}"', "artifacts.mod.mount", "placeholder"),
+        ("    module: demo\n", "    module: demo\n    prepare: [mkfs, x]\n", "artifacts.mod.prepare", "expected a list of commands"),
+        ("    module: demo\n", '    module: demo\n    prepare: [[mkfs, "{vol}"]]\n', "artifacts.mod.prepare", "placeholder"),
         ("suites:\n  smoke:", "suites:\n  smok:", "suites.smok.", "did you mean 'smoke'?"),
         ("systems: [mod, ext4]", "systems: [mod, ext5]", "benchmarks.files.systems", "did you mean 'ext4'?"),
     ],

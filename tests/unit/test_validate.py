@@ -4,7 +4,9 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -98,6 +100,26 @@ def test_a_right_filesystem_passes_every_case(module_file: Path, tmp_path: Path)
     assert result.detail == f"{len(CASES)} pass"
     assert result.verdict is Verdict.PASS
     assert [item.id for item in result.cases] == list(CASES)
+
+
+EXT4 = replace(
+    kernel_spec("mount", "-t", "ext4", "-o", "loop", "{volume}", "{mountpoint}", filesystem="ext4", persistent=True),
+    prepare=(("truncate", "-s", "64M", "{volume}"), ("mkfs.ext4", "-q", "-F", "{volume}")),
+)
+
+
+@pytest.mark.skipif(not Path("/dev/loop-control").exists() or os.getuid() != 0, reason="a loop mount needs root and loop devices")
+def test_a_filesystem_on_a_volume_that_the_manifest_prepares_passes_and_its_data_outlive_a_remount(
+    module_file: Path, tmp_path: Path
+) -> None:
+    result = judge(module_file, tmp_path, EXT4)
+    assert result.verdict is Verdict.PASS, [(item.id, item.detail) for item in result.cases if not item.verdict.ok]
+    assert list(Path("/var/tmp").glob("smoke-demo-*.volume")) == []
+
+
+def test_a_volume_that_cannot_be_prepared_is_a_failure_in_the_words_of_the_command(module_file: Path, tmp_path: Path) -> None:
+    result = judge(module_file, tmp_path, replace(EXT4, prepare=(("sh", "-c", "echo no such mkfs; exit 4"),)))
+    assert result.verdict is Verdict.FAIL and "exit 4: no such mkfs" in result.detail
 
 
 def test_a_mount_that_mounts_nothing_is_a_failure_and_nothing_runs_on_the_folder_below(module_file: Path, tmp_path: Path) -> None:

@@ -7,20 +7,15 @@ fingerprint says so (`durability`), and a system with another durability is not 
 
 from __future__ import annotations
 
-from ci.bench.system import VOLATILE, System
+from ci.bench.system import BACKING, VOLATILE, System, in_memory
 
-SIZE = "384m"
+_SETUP, _BELOW = in_memory(("truncate", "-s", "256M", f"{BACKING}/disk"), ("mkfs.ext4", "-q", "-F", f"{BACKING}/disk"))
 
 SYSTEM = System(
     name="ext4",
     filesystem="ext4",
-    setup=(
-        ("mkdir", "{work}/backing"),
-        ("mount", "-t", "tmpfs", "-o", f"size={SIZE}", "vexci-backing", "{work}/backing"),
-        ("truncate", "-s", "256M", "{work}/backing/disk"),
-        ("mkfs.ext4", "-q", "-F", "{work}/backing/disk"),
-    ),
-    mount=("mount", "-t", "ext4", "-o", "loop", "{work}/backing/disk", "{mountpoint}"),
-    below=("{work}/backing",),
+    setup=_SETUP,
+    mount=("mount", "-t", "ext4", "-o", "loop", f"{BACKING}/disk", "{mountpoint}"),
+    below=_BELOW,
     durability=VOLATILE,
 )

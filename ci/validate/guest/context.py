@@ -44,6 +44,8 @@ class Plan:
     deadline: float
     operation_deadline: float
     only: tuple[str, ...] = ()
+    prepare: tuple[tuple[str, ...], ...] = ()
+    volume: str = ""
 
     @classmethod
     def parse(cls, text: str) -> Plan:

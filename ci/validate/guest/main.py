@@ -86,6 +86,8 @@ def _clean_up(plan: Plan) -> list[str]:
         end = time.monotonic() + CLEANUP_SECONDS
         while os.waitpid(pid, os.WNOHANG)[0] == 0 and time.monotonic() < end:
             time.sleep(0.02)
+    with suppress(FileNotFoundError):  # there is a volume only where the product is mounted from one
+        os.unlink(plan.volume)
     left = [f"process {pid}" for pid in _others(plan)]
     if mounts.at(plan.mountpoint) is not None:
         left.append(f"mount {plan.mountpoint}")

@@ -63,6 +63,9 @@ def unload(t: Context) -> None:
 def mount(t: Context) -> None:
     """Mount by the manifest's own command, then prove it (T1)."""
     os.makedirs(t.plan.mountpoint, exist_ok=True)
+    if t.plan.prepare and not os.path.exists(t.plan.volume):
+        for command in t.plan.prepare:
+            t.must(list(command))
     if t.plan.kind == "daemon":
         _start_daemon(t)
     else:
