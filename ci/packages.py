@@ -54,7 +54,9 @@ NEEDS: dict[str, Need] = {
         files=("/usr/lib/*/libvirt/connection-driver/libvirt_driver_qemu.so", "/usr/lib*/libvirt/connection-driver/libvirt_driver_qemu.so"),
     ),
     "busybox": Need("busybox-static", "the first program of an initramfs", files=("/var/lib/dpkg/info/busybox-static.list",)),
-    "cpio": Need("cpio", "packs an initramfs", ("cpio",)),
+    "cpio": Need("cpio", "tests unpack an initramfs with it", ("cpio",)),
+    "zstd": Need("zstd", "tests pack a module with it", ("zstd",)),
+    "file": Need("file", "tests ask it what a kernel image is", ("file",)),
     "mke2fs": Need("e2fsprogs", "makes guest disks", ("mke2fs",)),
     "mmdebstrap": Need("mmdebstrap", "makes guest root filesystems", ("mmdebstrap",)),
     "uidmap": Need("uidmap", "lets mmdebstrap work without root", ("newuidmap",)),
@@ -76,9 +78,10 @@ NEEDS: dict[str, Need] = {
 }
 
 BUILD = ("git", "gcc", "gcc-12", "libc-dev", "make", "libelf", "pahole", "kmod")
-IMAGE = ("mmdebstrap", "uidmap", "keyring", "mke2fs", "cpio", "busybox", "qemu-img", "kmod")
+IMAGE = ("mmdebstrap", "uidmap", "keyring", "mke2fs", "busybox", "qemu-img", "kmod")
 GUEST = (*IMAGE, "qemu", "libvirtd", "libvirt-qemu", "ssh")
-TEST = (*BUILD, *GUEST, "sparse", "fuse", "fio", "chromium")
+SPECIMENS = ("sparse", "cpio", "zstd", "file", "busybox", "mke2fs")
+TEST = (*BUILD, *GUEST, *SPECIMENS, "fuse", "fio", "chromium")
 
 
 class Wanted(NamedTuple):
@@ -105,7 +108,7 @@ TASKS: dict[str, Wanted] = {
     "bench": _ALL,
     "ci": _ALL,
     "test": Wanted(TEST, ("base", "vm", "dev")),
-    "test --quick": Wanted((*BUILD, "sparse"), ("base", "dev")),
+    "test --quick": Wanted((*BUILD, *SPECIMENS), ("base", "dev")),
 }
 
 # What must be there to build the libraries of a group from source.

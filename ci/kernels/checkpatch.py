@@ -4,11 +4,12 @@
 from __future__ import annotations
 
 import re
+import tarfile
 from collections.abc import Callable
 from pathlib import Path
 
 from ci import process, store
-from ci.errors import UsageError
+from ci.errors import InfrastructureError, UsageError
 from ci.kernels.packages import Lists, Package, failed, private_lists
 from ci.kernels.pattern import numbers
 from ci.process import Limits
@@ -49,17 +50,28 @@ def _choose() -> tuple[Lists, Package]:
 
 def _extract(archive: Path, name: str, folder: Path) -> None:
     """Take the files out of the source tarball inside the package; the archives themselves are not kept."""
-    tarball = f"./usr/src/{name}.tar.xz"
-    scripts = [f"{name}/scripts/{file}" for file in FILES]
-    steps: tuple[list[str | Path], ...] = (
-        ["dpkg-deb", "--fsys-tarfile", archive],
-        ["tar", "--extract", "--file", folder / "package.tar", "--directory", folder, "--strip-components=3", tarball],
-        ["tar", "--extract", "--xz", "--file", folder / f"{name}.tar.xz", "--directory", folder, "--strip-components=2", *scripts],
+    package, errors = folder / "package.tar", process.scratch_file("dpkg-deb.err")
+    done = process.run(
+        ["dpkg-deb", "--fsys-tarfile", archive], limits=Limits(_UNPACK_SECONDS, log_bytes=1 << 32), log=package, stderr=errors
     )
-    for step, out in zip(steps, (folder / "package.tar", folder / "tar.out", folder / "xz.out"), strict=True):
-        errors = process.scratch_file("extract.err")
-        done = process.run(step, limits=Limits(_UNPACK_SECONDS, log_bytes=1 << 32), log=out, stderr=errors, what="unpacking checkpatch.pl")
-        if not done.ok:
-            raise failed("unpacking checkpatch.pl", done, folder)
-    for leftover in (archive, folder / "package.tar", folder / f"{name}.tar.xz", folder / "tar.out", folder / "xz.out"):
-        leftover.unlink()
+    if not done.ok:
+        raise failed("unpacking checkpatch.pl", done, folder)
+    wanted = {f"{name}/scripts/{file}": file for file in FILES}
+    with tarfile.open(package) as outer:
+        source = outer.extractfile(f"./usr/src/{name}.tar.xz")
+        assert source is not None, "it is a regular file, or extractfile has raised"
+        # As a stream, and only up to the last of the files: the whole is more than a gigabyte. Python's own
+        # decompressor, because a small machine has no xz program for tar to call.
+        with tarfile.open(fileobj=source, mode="r|xz") as inner:
+            for member in inner:
+                file = wanted.pop(member.name, None)
+                if file is not None:
+                    content = inner.extractfile(member)
+                    assert content is not None
+                    (folder / file).write_bytes(content.read())
+                if not wanted:
+                    break
+    if wanted:
+        raise InfrastructureError(f"{archive.name} does not hold {', '.join(sorted(wanted))}")
+    archive.unlink()
+    package.unlink()
