@@ -1,170 +1,77 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * File contents. The page cache is the storage: a folio that holds data has
- * private data attached, counts as one block against the mount's limit, and
- * stays until it is truncated. A folio without it caches the zeros of a hole:
- * it counts for nothing, and memory reclaim may take it.
+ * Regular files: read, write, mmap, fsync, truncate, fallocate, seek.
  */
-#include <linux/highmem.h>
+#include <linux/blkdev.h>
+#include <linux/falloc.h>
 #include <linux/mm.h>
-#include <linux/pagemap.h>
+#include <linux/uio.h>
 
 #include "vexfs.h"
 
-/* The folio's lock makes looking and attaching one step. */
-static int vexfs_take_block(struct inode *inode, struct folio *folio)
-{
-	struct vexfs_sb_info *sbi = VEXFS_SB(inode->i_sb);
-	int err;
-
-	if (folio_test_private(folio))
-		return 0;
-	err = vexfs_take(sbi, &sbi->blocks);
-	if (err)
-		return err;
-	/* Migration moves private data only where the pointer is not NULL. */
-	folio_attach_private(folio, sbi);
-	inode_add_bytes(inode, folio_size(folio));
-	return 0;
-}
-
-static void vexfs_give_block(struct inode *inode, struct folio *folio)
-{
-	struct vexfs_sb_info *sbi = VEXFS_SB(inode->i_sb);
-
-	if (!folio_test_private(folio))
-		return;
-	inode_sub_bytes(inode, folio_size(folio));
-	folio_detach_private(folio);
-	vexfs_give(sbi, &sbi->blocks);
-}
-
-/* Data is never read from anywhere: what is not in the cache is a hole. */
-static int vexfs_read_folio(struct file *file, struct folio *folio)
-{
-	folio_zero_range(folio, 0, folio_size(folio));
-	flush_dcache_folio(folio);
-	folio_mark_uptodate(folio);
-	folio_unlock(folio);
-	return 0;
-}
-
 /*
- * A shared mapping can store past the end of the file, within its last page.
- * Clear that before the file grows, or it would appear as data.
+ * Before anything is written from @from on, beyond the end: zeroes the rest of
+ * the last block, on the disk too (format.md, section 7). Under i_rwsem.
  */
-static void vexfs_zero_tail(struct inode *inode)
+int vexfs_extend(struct inode *inode, loff_t from)
 {
-	loff_t size = i_size_read(inode);
-	struct folio *folio;
-
-	if (!offset_in_page(size))
-		return;
-	folio = filemap_lock_folio(inode->i_mapping, size >> PAGE_SHIFT);
-	/* A missing folio was NULL before 6.3, and is an error since. */
-	if (IS_ERR_OR_NULL(folio))
-		return;
-	folio_zero_segment(folio, offset_in_folio(folio, size),
-			   folio_size(folio));
-	folio_unlock(folio);
-	folio_put(folio);
-}
-
-static int vexfs_write_begin(struct file *file, struct address_space *mapping,
-			     loff_t pos, unsigned int len,
-			     struct vexfs_write_arg **argp, void **fsdata)
-{
-	struct inode *inode = mapping->host;
-	struct folio *folio;
+	loff_t size = i_size_read(inode), end;
 	int err;
 
-	if (pos > i_size_read(inode))
-		vexfs_zero_tail(inode);
-	err = simple_write_begin(file, mapping, pos, len, argp, fsdata);
-	if (err)
-		return err;
-	folio = vexfs_arg_folio(*argp);
-	err = vexfs_take_block(inode, folio);
-	if (err) {
-		folio_unlock(folio);
-		folio_put(folio);
-	}
+	end = min_t(loff_t, round_up(size, VEXFS_BLOCK_SIZE), from);
+	if (end <= size)
+		return 0;
+	/* First what is dirty: then the block's extent is a written one. */
+	err = filemap_write_and_wait_range(inode->i_mapping,
+					   round_down(size, VEXFS_BLOCK_SIZE),
+					   size);
+	if (!err)
+		err = vexfs_zero(inode, size, end - size);
+	if (!err)
+		err = filemap_write_and_wait_range(inode->i_mapping,
+						   round_down(size,
+							      VEXFS_BLOCK_SIZE),
+						   size);
 	return err;
 }
 
-static int vexfs_write_end(struct file *file, struct address_space *mapping,
-			   loff_t pos, unsigned int len, unsigned int copied,
-			   struct vexfs_write_arg *arg, void *fsdata)
+static ssize_t vexfs_write_iter(struct kiocb *iocb, struct iov_iter *from)
 {
-	struct folio *folio = vexfs_arg_folio(arg);
-	struct inode *inode = mapping->host;
+	struct inode *inode = file_inode(iocb->ki_filp);
+	ssize_t ret;
+	int err;
 
-	if (!folio_test_uptodate(folio)) {
-		if (!copied) {
-			/* A hole it was, and a hole it stays. */
-			vexfs_give_block(inode, folio);
-			goto unlock;
-		}
-		/* write_begin cleared all but the range to be written. */
-		folio_zero_range(folio, offset_in_folio(folio, pos) + copied,
-				 len - copied);
-		folio_mark_uptodate(folio);
+	if (iocb->ki_flags & IOCB_NOWAIT)
+		return -EOPNOTSUPP;
+	inode_lock(inode);
+	ret = generic_write_checks(iocb, from);
+	if (ret <= 0)
+		goto unlock;
+	err = file_modified(iocb->ki_filp);
+	if (!err && iocb->ki_pos > i_size_read(inode))
+		err = vexfs_extend(inode, iocb->ki_pos);
+	if (err) {
+		ret = err;
+		goto unlock;
 	}
-	folio_mark_dirty(folio);
-	/* i_rwsem keeps the size from changing under us. */
-	if (copied && pos + copied > inode->i_size)
-		i_size_write(inode, pos + copied);
+	ret = vexfs_buffered_write(iocb, from, &vexfs_write_ops);
 unlock:
-	folio_unlock(folio);
-	folio_put(folio);
-	return copied;
+	inode_unlock(inode);
+	if (ret > 0)
+		ret = generic_write_sync(iocb, ret);
+	return ret;
 }
 
-static void vexfs_invalidate_folio(struct folio *folio, size_t offset,
-				   size_t len)
-{
-	if (len == folio_size(folio))
-		vexfs_give_block(folio->mapping->host, folio);
-}
-
-/* Only called for folios with a block, and their only copy is this one. */
-static bool vexfs_release_folio(struct folio *folio, gfp_t gfp)
-{
-	return false;
-}
-
-const struct address_space_operations vexfs_aops = {
-	.read_folio		= vexfs_read_folio,
-	.write_begin		= vexfs_write_begin,
-	.write_end		= vexfs_write_end,
-	.dirty_folio		= noop_dirty_folio,
-	.invalidate_folio	= vexfs_invalidate_folio,
-	.release_folio		= vexfs_release_folio,
-	.migrate_folio		= filemap_migrate_folio,
-};
-
-/* The first store to a mapped hole needs a block, like a write does. */
 static vm_fault_t vexfs_page_mkwrite(struct vm_fault *vmf)
 {
-	struct file *file = vmf->vma->vm_file;
-	struct folio *folio = page_folio(vmf->page);
-	struct inode *inode = file_inode(file);
-	vm_fault_t ret = VM_FAULT_LOCKED;
+	struct inode *inode = file_inode(vmf->vma->vm_file);
+	vm_fault_t ret;
 
 	sb_start_pagefault(inode->i_sb);
-	file_update_time(file);
-	folio_lock(folio);
-	if (folio->mapping != inode->i_mapping ||
-	    folio_pos(folio) >= i_size_read(inode)) {
-		/* Truncated meanwhile: let the fault look again. */
-		ret = VM_FAULT_NOPAGE;
-		folio_unlock(folio);
-	} else if (vexfs_take_block(inode, folio)) {
-		ret = VM_FAULT_SIGBUS;
-		folio_unlock(folio);
-	} else {
-		folio_mark_dirty(folio);
-	}
+	file_update_time(vmf->vma->vm_file);
+	filemap_invalidate_lock_shared(inode->i_mapping);
+	ret = iomap_page_mkwrite(vmf, &vexfs_write_ops);
+	filemap_invalidate_unlock_shared(inode->i_mapping);
 	sb_end_pagefault(inode->i_sb);
 	return ret;
 }
@@ -182,19 +89,89 @@ static int vexfs_mmap(struct file *file, struct vm_area_struct *vma)
 	return 0;
 }
 
-const struct file_operations vexfs_file_ops = {
-	.llseek		= generic_file_llseek,
-	.read_iter	= generic_file_read_iter,
-	.write_iter	= generic_file_write_iter,
-	.mmap		= vexfs_mmap,
-	/* Nothing to do, not left undone: the cache is the storage. */
-	.fsync		= noop_fsync,
-	.splice_read	= vexfs_splice_read,
-	.splice_write	= iter_file_splice_write,
-};
+/* One journal, one order: commits all that was finished before the call. */
+int vexfs_fsync(struct file *file, loff_t start, loff_t end, int datasync)
+{
+	struct super_block *sb = file_inode(file)->i_sb;
+	journal_t *journal = VEXFS_SB(sb)->journal;
+	bool flush;
+	tid_t tid;
+	int err;
 
-static int vexfs_setattr(struct mnt_idmap *idmap, struct dentry *dentry,
-			 struct iattr *attr)
+	err = file_write_and_wait_range(file, start, end);
+	if (err || !journal)
+		return err;
+	if (is_journal_aborted(journal))
+		return -EROFS;
+	tid = jbd2_get_latest_transaction(journal);
+	flush = !jbd2_trans_will_send_data_barrier(journal, tid);
+	err = jbd2_complete_transaction(journal, tid);
+	if (!err && flush)
+		err = blkdev_issue_flush(sb->s_bdev);
+	return err;
+}
+
+static int vexfs_set_size(struct inode *inode, loff_t size, bool orphan)
+{
+	struct vexfs_inode_info *vi = VEXFS_I(inode);
+	handle_t *handle;
+	int err = 0;
+
+	handle = vexfs_start(inode->i_sb, 8, 0);
+	if (IS_ERR(handle))
+		return PTR_ERR(handle);
+	if (orphan)
+		err = vexfs_orphan_add(handle, inode);
+	if (!err) {
+		down_write(&vi->ext_sem);
+		vi->disk_size = size;
+		err = vexfs_mark_inode(handle, inode);
+		up_write(&vi->ext_sem);
+	}
+	return vexfs_stop(handle, err);
+}
+
+static int vexfs_orphan_done(struct inode *inode)
+{
+	handle_t *handle;
+	int err;
+
+	handle = vexfs_start(inode->i_sb, 8, 0);
+	if (IS_ERR(handle))
+		return PTR_ERR(handle);
+	err = vexfs_orphan_del(handle, inode);
+	if (!err)
+		err = vexfs_mark_inode(handle, inode);
+	return vexfs_stop(handle, err);
+}
+
+/* Under i_rwsem and the invalidate lock. */
+static int vexfs_truncate(struct inode *inode, loff_t size)
+{
+	loff_t old = i_size_read(inode);
+	u64 first = DIV_ROUND_UP_ULL(size, VEXFS_BLOCK_SIZE);
+	int err;
+
+	vexfs_set_mtime(inode, inode_set_ctime_current(inode));
+	if (size > old) {
+		err = vexfs_extend(inode, size);
+		if (err)
+			return err;
+		truncate_setsize(inode, size);
+		return vexfs_set_size(inode, size, false);
+	}
+	truncate_setsize(inode, size);
+	err = vexfs_set_size(inode, size, true);
+	if (!err && first <= VEXFS_MAX_LBLK)
+		err = vexfs_remove_range(inode, first, VEXFS_MAX_LBLK);
+	/* An inode without a name stays on the list. */
+	if (!err && inode->i_nlink)
+		err = vexfs_orphan_done(inode);
+	return err;
+}
+
+int vexfs_setattr(struct mnt_idmap *idmap, struct dentry *dentry,
+		  struct iattr *attr)
 {
 	struct inode *inode = d_inode(dentry);
 	int err;
@@ -202,18 +179,151 @@ static int vexfs_setattr(struct mnt_idmap *idmap, struct dentry *dentry,
 	err = setattr_prepare(idmap, dentry, attr);
 	if (err)
 		return err;
-	if ((attr->ia_valid & ATTR_SIZE) &&
-	    attr->ia_size != i_size_read(inode)) {
-		if (attr->ia_size > i_size_read(inode))
-			vexfs_zero_tail(inode);
-		truncate_setsize(inode, attr->ia_size);
-		/* truncate(2), unlike ftruncate(2), leaves these to us. */
-		attr->ia_valid |= ATTR_MTIME | ATTR_CTIME;
+	if (attr->ia_valid & ATTR_SIZE) {
+		filemap_invalidate_lock(inode->i_mapping);
+		err = vexfs_truncate(inode, attr->ia_size);
+		filemap_invalidate_unlock(inode->i_mapping);
+		if (err)
+			return err;
 	}
 	setattr_copy(idmap, inode, attr);
+	mark_inode_dirty(inode);
 	return 0;
 }
 
+/* Unwritten blocks for what is a hole in the range. */
+static int vexfs_preallocate(struct inode *inode, loff_t offset, loff_t len)
+{
+	u32 lblk = offset >> VEXFS_BLOCK_BITS;
+	u32 end = DIV_ROUND_UP_ULL(offset + len, VEXFS_BLOCK_SIZE);
+	struct vexfs_inode_info *vi = VEXFS_I(inode);
+	struct super_block *sb = inode->i_sb;
+	struct vexfs_map map;
+	handle_t *handle;
+	int err, tries = 0;
+
+	while (lblk < end) {
+		if (fatal_signal_pending(current))
+			return -EINTR;
+		handle = vexfs_start(sb, VEXFS_SB(sb)->credits, 0);
+		if (IS_ERR(handle))
+			return PTR_ERR(handle);
+		down_write(&vi->ext_sem);
+		err = vexfs_map_locked(inode, lblk, &map);
+		if (!err && !map.pblk)
+			err = vexfs_ext_alloc(handle, inode, lblk,
+					      min3(end - lblk, map.len,
+						   (u32)VEXFS_GROUP_BLOCKS),
+					      true, &map);
+		up_write(&vi->ext_sem);
+		err = vexfs_stop(handle, err);
+		if (vexfs_retry(sb, err, &tries))
+			continue;
+		if (err)
+			return err;
+		tries = 0;
+		lblk += min(map.len, end - lblk);
+	}
+	return 0;
+}
+
+/* Whole blocks are unmapped, parts of blocks zeroed. */
+static int vexfs_punch(struct inode *inode, loff_t offset, loff_t len)
+{
+	loff_t end = min_t(loff_t, offset + len, round_up(i_size_read(inode),
+							  VEXFS_BLOCK_SIZE));
+	loff_t first = round_up(offset, VEXFS_BLOCK_SIZE);
+	loff_t last = round_down(end, VEXFS_BLOCK_SIZE);
+	int err;
+
+	if (offset >= end)
+		return 0;
+	err = filemap_write_and_wait_range(inode->i_mapping, offset, end - 1);
+	if (err)
+		return err;
+	if (first > last)
+		return vexfs_zero(inode, offset, end - offset);
+	if (offset < first)
+		err = vexfs_zero(inode, offset, first - offset);
+	if (!err && last < end)
+		err = vexfs_zero(inode, last, end - last);
+	if (err || first == last)
+		return err;
+	truncate_pagecache_range(inode, first, last - 1);
+	return vexfs_remove_range(inode, first >> VEXFS_BLOCK_BITS,
+				  (last >> VEXFS_BLOCK_BITS) - 1);
+}
+
+static long vexfs_fallocate(struct file *file, int mode, loff_t offset,
+			    loff_t len)
+{
+	struct inode *inode = file_inode(file);
+	bool punch = mode & FALLOC_FL_PUNCH_HOLE;
+	loff_t end = offset + len;
+	int err;
+
+	if (mode & ~(FALLOC_FL_KEEP_SIZE | FALLOC_FL_PUNCH_HOLE))
+		return -EOPNOTSUPP;
+	inode_lock(inode);
+	filemap_invalidate_lock(inode->i_mapping);
+	err = 0;
+	if (!(mode & FALLOC_FL_KEEP_SIZE))
+		err = inode_newsize_ok(inode, end);
+	if (!err)
+		err = file_modified(file);
+	if (!err)
+		err = punch ? vexfs_punch(inode, offset, len) :
+			      vexfs_preallocate(inode, offset, len);
+	if (!err && !(mode & FALLOC_FL_KEEP_SIZE) && end > i_size_read(inode)) {
+		err = vexfs_extend(inode, end);
+		if (!err) {
+			truncate_setsize(inode, end);
+			err = vexfs_set_size(inode, end, false);
+		}
+	}
+	filemap_invalidate_unlock(inode->i_mapping);
+	inode_unlock(inode);
+	if (!err && (file->f_flags & O_DSYNC || IS_SYNC(inode)))
+		err = vexfs_commit(inode->i_sb);
+	return err;
+}
+
+static loff_t vexfs_llseek(struct file *file, loff_t offset, int whence)
+{
+	struct inode *inode = file_inode(file);
+
+	switch (whence) {
+	case SEEK_HOLE:
+	case SEEK_DATA:
+		inode_lock_shared(inode);
+		if (whence == SEEK_HOLE)
+			offset = iomap_seek_hole(inode, offset,
+						 &vexfs_read_ops);
+		else
+			offset = iomap_seek_data(inode, offset,
+						 &vexfs_read_ops);
+		inode_unlock_shared(inode);
+		if (offset < 0)
+			return offset;
+		return vfs_setpos(file, offset, inode->i_sb->s_maxbytes);
+	}
+	return generic_file_llseek(file, offset, whence);
+}
+
+const struct file_operations vexfs_file_ops = {
+	.llseek		= vexfs_llseek,
+	.read_iter	= generic_file_read_iter,
+	.write_iter	= vexfs_write_iter,
+	.mmap		= vexfs_mmap,
+	.open		= generic_file_open,
+	.fsync		= vexfs_fsync,
+	.fallocate	= vexfs_fallocate,
+	.splice_read	= vexfs_splice_read,
+	.splice_write	= iter_file_splice_write,
+};
+
 const struct inode_operations vexfs_file_inode_ops = {
+	.getattr	= vexfs_getattr,
 	.setattr	= vexfs_setattr,
+	.listxattr	= vexfs_listxattr,
 };

@@ -1,36 +1,59 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Inodes and directories. The dentry cache is the directory: each entry holds
- * one reference to its dentry, from its creation to unlink, rmdir or unmount.
+ * Inodes: read and checked, written, made, changed, and evicted.
  */
-#include <linux/err.h>
-#include <linux/mm.h>
-#include <linux/pagemap.h>
 
 #include "vexfs.h"
 
-static const struct inode_operations vexfs_dir_inode_ops;
-
-struct inode *vexfs_new_inode(struct super_block *sb, struct mnt_idmap *idmap,
-			      const struct inode *dir, umode_t mode, dev_t dev)
+static __le64 vexfs_encode_time(struct timespec64 ts)
 {
-	struct vexfs_sb_info *sbi = VEXFS_SB(sb);
-	struct inode *inode;
-	int err;
+	return cpu_to_le64(timespec64_to_ns(&ts));
+}
 
-	err = vexfs_take(sbi, &sbi->inodes);
-	if (err)
-		return ERR_PTR(err);
-	inode = new_inode(sb);
-	if (!inode) {
-		vexfs_give(sbi, &sbi->inodes);
-		return ERR_PTR(-ENOMEM);
-	}
-	/* From here on iput() gives the inode back, by vexfs_evict_inode(). */
-	inode->i_ino = atomic64_inc_return(&sbi->last_ino);
-	inode_init_owner(idmap, inode, dir, mode);
-	vexfs_init_times(inode);
-	switch (mode & S_IFMT) {
+static struct timespec64 vexfs_decode_time(__le64 t)
+{
+	return ns_to_timespec64((s64)le64_to_cpu(t));
+}
+
+static const char *vexfs_raw_check(struct super_block *sb, u64 block, u32 ino,
+				   const struct vexfs_inode *raw)
+{
+	umode_t mode = le16_to_cpu(raw->mode);
+	u64 size = le64_to_cpu(raw->size), xattr = le64_to_cpu(raw->xattr_block);
+	u32 len = le16_to_cpu(raw->xattr_len), nlink = le32_to_cpu(raw->nlink);
+
+	if (!mode)
+		return "free";
+	if (!S_ISREG(mode) && !S_ISDIR(mode) && !S_ISLNK(mode) &&
+	    !S_ISCHR(mode) && !S_ISBLK(mode) && !S_ISFIFO(mode) &&
+	    !S_ISSOCK(mode))
+		return "mode";
+	if (le32_to_cpu(raw->flags) & ~VEXFS_FL_ALL)
+		return "flags";
+	if (len > VEXFS_XATTR_INLINE || len & 3 ||
+	    vexfs_xattr_check(raw->xattr, len))
+		return "xattr";
+	if (xattr && !vexfs_usable(VEXFS_SB(sb), xattr, 1))
+		return "xattr_block";
+	if (size > (u64)U32_MAX << VEXFS_BLOCK_BITS || nlink > S32_MAX)
+		return size > (u64)U32_MAX << VEXFS_BLOCK_BITS ? "size" :
+								 "nlink";
+	if (!(le32_to_cpu(raw->flags) & VEXFS_FL_ORPHAN) && !nlink)
+		return "nlink";
+	if (S_ISDIR(mode) && (!size || size & (VEXFS_BLOCK_SIZE - 1)))
+		return "size";
+	if (S_ISDIR(mode) && nlink == 1)
+		return "nlink";
+	if (S_ISLNK(mode) && (!size || size > VEXFS_SYMLINK_MAX))
+		return "size";
+	if (!S_ISDIR(mode) && !S_ISREG(mode) && !S_ISLNK(mode) && size)
+		return "size";
+	return NULL;
+}
+
+void vexfs_set_ops(struct inode *inode)
+{
+	switch (inode->i_mode & S_IFMT) {
 	case S_IFREG:
 		inode->i_op = &vexfs_file_inode_ops;
 		inode->i_fop = &vexfs_file_ops;
@@ -38,94 +61,283 @@ struct inode *vexfs_new_inode(struct super_block *sb, struct mnt_idmap *idmap,
 		break;
 	case S_IFDIR:
 		inode->i_op = &vexfs_dir_inode_ops;
-		inode->i_fop = &simple_dir_operations;
-		inc_nlink(inode);	/* for its own "." */
+		inode->i_fop = &vexfs_dir_ops;
 		break;
 	case S_IFLNK:
-		inode->i_op = &page_symlink_inode_operations;
-		inode->i_mapping->a_ops = &vexfs_aops;
-		/* Path walking follows the link through a kernel address. */
-		inode_nohighmem(inode);
+		inode->i_op = &vexfs_symlink_inode_ops;
 		break;
 	default:
-		init_special_inode(inode, mode, dev);
-		break;
+		inode->i_op = &vexfs_special_inode_ops;
+		init_special_inode(inode, inode->i_mode, inode->i_rdev);
+	}
+}
+
+static int vexfs_fill(struct inode *inode, u64 block,
+		      const struct vexfs_inode *raw)
+{
+	struct super_block *sb = inode->i_sb;
+	struct vexfs_sb_info *sbi = VEXFS_SB(sb);
+	struct vexfs_inode_info *vi = VEXFS_I(inode);
+	__le32 ino = cpu_to_le32(inode->i_ino);
+	static const __le32 zero;
+	const char *check;
+	u32 crc;
+
+	if (raw->magic != VEXFS_MAGIC_INODE)
+		return vexfs_corrupt_val(sb, "inode", block, inode->i_ino,
+					 "magic", le32_to_cpu(raw->magic),
+					 le32_to_cpu(VEXFS_MAGIC_INODE));
+	crc = vexfs_crc(sbi, sbi->seed, &ino, 4);
+	crc = vexfs_crc(sbi, crc, raw, 4);
+	crc = vexfs_crc(sbi, crc, &zero, 4);
+	crc = vexfs_crc(sbi, crc, (const u8 *)raw + 8, sizeof(*raw) - 8);
+	if (crc != le32_to_cpu(raw->checksum))
+		return vexfs_corrupt_val(sb, "inode", block, inode->i_ino,
+					 "checksum",
+					 le32_to_cpu(raw->checksum), crc);
+	check = vexfs_raw_check(sb, block, inode->i_ino, raw);
+	if (check)
+		return vexfs_corrupt(sb, "inode", block, inode->i_ino, check);
+
+	inode->i_mode = le16_to_cpu(raw->mode);
+	i_uid_write(inode, le32_to_cpu(raw->uid));
+	i_gid_write(inode, le32_to_cpu(raw->gid));
+	set_nlink(inode, le32_to_cpu(raw->nlink));
+	inode->i_generation = le32_to_cpu(raw->generation);
+	i_size_write(inode, le64_to_cpu(raw->size));
+	vi->disk_size = inode->i_size;
+	inode->i_blocks = le64_to_cpu(raw->blocks) << 3;
+	vexfs_set_atime(inode, vexfs_decode_time(raw->atime));
+	vexfs_set_mtime(inode, vexfs_decode_time(raw->mtime));
+	inode_set_ctime_to_ts(inode, vexfs_decode_time(raw->ctime));
+	vi->btime = vexfs_decode_time(raw->btime);
+	vi->flags = le32_to_cpu(raw->flags);
+	vi->parent = le32_to_cpu(raw->parent);
+	vi->link = le32_to_cpu(raw->link);
+	vi->orphan_next = le32_to_cpu(raw->orphan_next);
+	vi->xattr_block = le64_to_cpu(raw->xattr_block);
+	vi->xattr_len = le16_to_cpu(raw->xattr_len);
+	memcpy(vi->special, raw->special, sizeof(vi->special));
+	memcpy(vi->xattr, raw->xattr, sizeof(vi->xattr));
+	memcpy(&vi->root, &raw->root, sizeof(vi->root));
+	inode->i_rdev = new_decode_dev(le32_to_cpu(raw->rdev));
+	if (S_ISREG(inode->i_mode) || S_ISDIR(inode->i_mode) ||
+	    (S_ISLNK(inode->i_mode) && inode->i_size > VEXFS_ROOT_BYTES)) {
+		int err = vexfs_root_check(sb, block, inode->i_ino, &vi->root);
+
+		if (err)
+			return err;
+	} else if (S_ISLNK(inode->i_mode)) {
+		if (memchr(raw->root.target, 0, inode->i_size))
+			return vexfs_corrupt(sb, "symlink", block,
+					     inode->i_ino, "target");
+		inode->i_link = kmemdup_nul(raw->root.target, inode->i_size,
+					    GFP_NOFS);
+		if (!inode->i_link)
+			return -ENOMEM;
+	}
+	vexfs_set_ops(inode);
+	return 0;
+}
+
+struct inode *vexfs_iget(struct super_block *sb, u32 ino)
+{
+	struct buffer_head *bh;
+	unsigned int offset;
+	struct inode *inode;
+	int err;
+
+	inode = iget_locked(sb, ino);
+	if (!inode)
+		return ERR_PTR(-ENOMEM);
+	if (!(inode->i_state & I_NEW))
+		return inode;
+	bh = vexfs_inode_block(sb, ino, &offset);
+	err = PTR_ERR_OR_ZERO(bh);
+	if (!err) {
+		err = vexfs_fill(inode, bh->b_blocknr,
+				 (const void *)(bh->b_data + offset));
+		brelse(bh);
+	}
+	if (err) {
+		iget_failed(inode);
+		return ERR_PTR(err);
+	}
+	unlock_new_inode(inode);
+	return inode;
+}
+
+/* Writes the inode into the transaction. */
+int vexfs_mark_inode(handle_t *handle, struct inode *inode)
+{
+	struct super_block *sb = inode->i_sb;
+	struct vexfs_sb_info *sbi = VEXFS_SB(sb);
+	struct vexfs_inode_info *vi = VEXFS_I(inode);
+	__le32 ino = cpu_to_le32(inode->i_ino);
+	struct vexfs_inode *raw;
+	struct buffer_head *bh;
+	unsigned int offset;
+	int err;
+
+	bh = vexfs_inode_block(sb, inode->i_ino, &offset);
+	if (IS_ERR(bh))
+		return PTR_ERR(bh);
+	err = vexfs_access(handle, sb, bh);
+	if (err)
+		goto out;
+	mutex_lock(&vi->raw_lock);
+	raw = (struct vexfs_inode *)(bh->b_data + offset);
+	memset(raw, 0, sizeof(*raw));
+	raw->magic = VEXFS_MAGIC_INODE;
+	raw->generation = cpu_to_le32(inode->i_generation);
+	raw->mode = cpu_to_le16(inode->i_mode);
+	raw->xattr_len = cpu_to_le16(vi->xattr_len);
+	raw->uid = cpu_to_le32(i_uid_read(inode));
+	raw->gid = cpu_to_le32(i_gid_read(inode));
+	raw->nlink = cpu_to_le32(inode->i_nlink);
+	raw->flags = cpu_to_le32(vi->flags);
+	raw->size = cpu_to_le64(S_ISREG(inode->i_mode) ? vi->disk_size :
+							 inode->i_size);
+	raw->blocks = cpu_to_le64(inode->i_blocks >> 3);
+	raw->atime = vexfs_encode_time(vexfs_atime(inode));
+	raw->mtime = vexfs_encode_time(vexfs_mtime(inode));
+	raw->ctime = vexfs_encode_time(inode_get_ctime(inode));
+	raw->btime = vexfs_encode_time(vi->btime);
+	raw->xattr_block = cpu_to_le64(vi->xattr_block);
+	if (S_ISCHR(inode->i_mode) || S_ISBLK(inode->i_mode))
+		raw->rdev = cpu_to_le32(new_encode_dev(inode->i_rdev));
+	raw->orphan_next = cpu_to_le32(vi->orphan_next);
+	raw->parent = cpu_to_le32(vi->parent);
+	raw->link = cpu_to_le32(vi->link);
+	memcpy(raw->special, vi->special, sizeof(raw->special));
+	if (S_ISLNK(inode->i_mode) && inode->i_link)
+		memcpy(raw->root.target, inode->i_link, inode->i_size);
+	else
+		memcpy(&raw->root, &vi->root, sizeof(raw->root));
+	memcpy(raw->xattr, vi->xattr, sizeof(raw->xattr));
+	raw->checksum = cpu_to_le32(vexfs_crc(sbi, vexfs_crc(sbi, sbi->seed,
+							     &ino, 4),
+					      raw, sizeof(*raw)));
+	mutex_unlock(&vi->raw_lock);
+	err = jbd2_journal_dirty_metadata(handle, bh);
+out:
+	brelse(bh);
+	return err;
+}
+
+/* The VFS has changed times, or something that it says nothing about. */
+void vexfs_dirty_inode(struct inode *inode, int flags)
+{
+	handle_t *handle;
+
+	if (flags == I_DIRTY_TIME)
+		return;
+	handle = vexfs_start(inode->i_sb, 2, 0);
+	if (IS_ERR(handle))
+		return;
+	vexfs_stop(handle, vexfs_mark_inode(handle, inode));
+}
+
+struct inode *vexfs_new_inode(handle_t *handle, struct mnt_idmap *idmap,
+			      struct inode *dir, umode_t mode, dev_t dev)
+{
+	struct super_block *sb = dir->i_sb;
+	struct vexfs_inode_info *vi;
+	u32 ino = 0, generation = 0;
+	struct inode *inode;
+	int err;
+
+	inode = new_inode(sb);
+	if (!inode)
+		return ERR_PTR(-ENOMEM);
+	err = vexfs_ialloc(handle, dir, mode, &ino, &generation);
+	if (err)
+		goto fail;
+	vi = VEXFS_I(inode);
+	inode->i_ino = ino;
+	inode->i_generation = generation;
+	inode_init_owner(idmap, inode, dir, mode);
+	inode->i_rdev = dev;
+	vexfs_set_mtime(inode, inode_set_ctime_current(inode));
+	vexfs_set_atime(inode, vexfs_mtime(inode));
+	vi->btime = vexfs_mtime(inode);
+	if (S_ISDIR(mode)) {
+		vi->parent = dir->i_ino;
+		set_nlink(inode, 2);
+	}
+	vexfs_set_ops(inode);
+	if (insert_inode_locked(inode) < 0) {
+		/* In memory and in use, though the bitmap said free. */
+		err = vexfs_corrupt(sb, "inode", 0, ino, "bitmap");
+		goto fail;
 	}
 	return inode;
+
+fail:
+	make_bad_inode(inode);
+	iput(inode);
+	return ERR_PTR(err);
+}
+
+static void vexfs_orphan_lost(struct vexfs_sb_info *sbi,
+			      struct vexfs_inode_info *vi)
+{
+	/* It stays on the disk's list; the next mount or fsck cleans it. */
+	mutex_lock(&sbi->orphan_lock);
+	if (vi->orphan)
+		vi->orphan->inode = NULL;
+	vi->orphan = NULL;
+	mutex_unlock(&sbi->orphan_lock);
+}
+
+/* Frees an inode without a name: its blocks, in pieces, and then itself. */
+static int vexfs_delete(struct inode *inode)
+{
+	bool mapped = S_ISREG(inode->i_mode) || S_ISDIR(inode->i_mode) ||
+		      (S_ISLNK(inode->i_mode) && !inode->i_link);
+	handle_t *handle;
+	int err;
+
+	if (mapped) {
+		err = vexfs_remove_range(inode, 0, VEXFS_MAX_LBLK);
+		if (err)
+			return err;
+	}
+	handle = vexfs_start(inode->i_sb, 16, 1);
+	if (IS_ERR(handle))
+		return PTR_ERR(handle);
+	err = vexfs_xattr_free(handle, inode);
+	if (!err)
+		err = vexfs_orphan_del(handle, inode);
+	if (!err)
+		err = vexfs_ifree(handle, inode);
+	return vexfs_stop(handle, err);
 }
 
 void vexfs_evict_inode(struct inode *inode)
 {
 	struct vexfs_sb_info *sbi = VEXFS_SB(inode->i_sb);
+	bool gone = !inode->i_nlink && !is_bad_inode(inode) && sbi->journal;
 
 	truncate_inode_pages_final(&inode->i_data);
-	clear_inode(inode);
-	vexfs_give(sbi, &sbi->inodes);
-}
-
-static void vexfs_add_entry(struct inode *dir, struct dentry *dentry,
-			    struct inode *inode)
-{
-	d_instantiate(dentry, inode);
-	dget(dentry);	/* the entry's own reference; simple_unlink() drops it */
-	vexfs_touch(dir);
-}
-
-static int vexfs_mknod(struct mnt_idmap *idmap, struct inode *dir,
-		       struct dentry *dentry, umode_t mode, dev_t dev)
-{
-	struct inode *inode;
-
-	inode = vexfs_new_inode(dir->i_sb, idmap, dir, mode, dev);
-	if (IS_ERR(inode))
-		return PTR_ERR(inode);
-	vexfs_add_entry(dir, dentry, inode);
-	return 0;
-}
-
-static int vexfs_create(struct mnt_idmap *idmap, struct inode *dir,
-			struct dentry *dentry, umode_t mode, bool excl)
-{
-	return vexfs_mknod(idmap, dir, dentry, mode | S_IFREG, 0);
-}
-
-static int vexfs_mkdir(struct mnt_idmap *idmap, struct inode *dir,
-		       struct dentry *dentry, umode_t mode)
-{
-	int err;
-
-	err = vexfs_mknod(idmap, dir, dentry, mode | S_IFDIR, 0);
-	if (!err)
-		inc_nlink(dir);	/* for the new directory's ".." */
-	return err;
-}
-
-static int vexfs_symlink(struct mnt_idmap *idmap, struct inode *dir,
-			 struct dentry *dentry, const char *target)
-{
-	struct inode *inode;
-	int err;
-
-	inode = vexfs_new_inode(dir->i_sb, idmap, dir, S_IFLNK | 0777, 0);
-	if (IS_ERR(inode))
-		return PTR_ERR(inode);
-	err = page_symlink(inode, target, strlen(target) + 1);
-	if (err) {
-		iput(inode);
-		return err;
+	if (gone) {
+		sb_start_intwrite(inode->i_sb);
+		if (vexfs_delete(inode) && !is_journal_aborted(sbi->journal))
+			pr_err_ratelimited("vexfs (%s): inode %lu could not be freed\n",
+					   inode->i_sb->s_id, inode->i_ino);
+		sb_end_intwrite(inode->i_sb);
 	}
-	vexfs_add_entry(dir, dentry, inode);
-	return 0;
+	vexfs_orphan_lost(sbi, VEXFS_I(inode));
+	clear_inode(inode);
 }
 
-static const struct inode_operations vexfs_dir_inode_ops = {
-	.create		= vexfs_create,
-	.lookup		= simple_lookup,
-	.link		= simple_link,
-	.unlink		= simple_unlink,
-	.symlink	= vexfs_symlink,
-	.mkdir		= vexfs_mkdir,
-	.rmdir		= simple_rmdir,
-	.mknod		= vexfs_mknod,
-	.rename		= simple_rename,
-};
+int vexfs_getattr(struct mnt_idmap *idmap, const struct path *path,
+		  struct kstat *stat, u32 mask, unsigned int flags)
+{
+	struct inode *inode = d_inode(path->dentry);
+
+	vexfs_fillattr(idmap, mask, inode, stat);
+	stat->btime = VEXFS_I(inode)->btime;
+	stat->result_mask |= STATX_BTIME;
+	return 0;
+}

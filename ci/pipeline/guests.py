@@ -102,9 +102,16 @@ def _suites(pool: Pool, suite: str, only: str) -> list[tuple[SuiteSpec, Artifact
 
 def _run_suite(pool: Pool, suite: SuiteSpec, spec: ArtifactSpec, artifact: Artifact) -> SuiteResult:
     fresh = pool.guest()
-    deployer.deploy(fresh, spec, artifact)  # a no-op where it is there; a replaced guest is empty
+    for tool_spec, tool in _tools(pool):  # a no-op where they are there; a replaced guest is empty
+        deployer.deploy(fresh, tool_spec, tool)
+    deployer.deploy(fresh, spec, artifact)
     with console.Progress() as progress, progress.item(f"{suite.name} on {artifact.label}") as item:
         return suites.run_suite(fresh, suite, spec, artifact, run=pool.session.record.run, progress=item.say)
+
+
+def _tools(pool: Pool) -> list[tuple[ArtifactSpec, Artifact]]:
+    """What is not mounted itself, but needed to make the volumes of what is: mkfs."""
+    return [(spec, artifact) for spec, artifact in for_guest(pool.session, pool.spec.kernel) if not spec.mount]
 
 
 def _show_suite(result: SuiteResult) -> None:
@@ -127,6 +134,8 @@ def bench(pool: Pool, *, suite: str = "", rounds: int = 0) -> list[Series]:
     built = {spec.name: (spec, artifact) for spec, artifact in for_guest(session, pool.spec.kernel)}
     machine = pool.guest()
     with session.record.stage("bench") as stage, console.group("bench"):
+        for tool_spec, tool in _tools(pool):
+            deployer.deploy(machine, tool_spec, tool)
         measured: list[Series] = []
         stage.results["series"] = measured
         for spec in chosen:

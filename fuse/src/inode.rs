@@ -55,6 +55,8 @@ impl Inode {
         };
         Attr {
             ino,
+            // Numbers are not used again.
+            generation: 0,
             kind: self.kind(),
             perm: self.perm,
             nlink: self.nlink,

@@ -1,24 +1,25 @@
 // SPDX-License-Identifier: Apache-2.0
 //! VexFS in user space.
 //!
-//! [`MemoryVolume`] is a complete POSIX file tree that lives in memory and knows nothing of FUSE: it can be tested
-//! by calling it. With the feature `fuse_support`, `adapter::VexFs` answers the kernel's FUSE requests from a
-//! volume, and the binary `vexfs_fuse` mounts it.
-//!
-//! The volume is backed by RAM. Everything in it is gone when the daemon ends; `fsync` has nothing further to do,
-//! because there is no more durable place than the one the data already is in.
+//! [`disk::DiskVolume`] is a POSIX file tree on a device, in the format of `docs/format.md`; [`MemoryVolume`] is one
+//! that lives in memory, and is gone with the process. Neither knows of FUSE: they can be tested by calling them. With
+//! the feature `fuse_support`, `adapter::VexFs` answers the kernel's FUSE requests from either (they are [`Volume`]s),
+//! and the binary `vexfs_fuse` mounts it.
 
 #![forbid(unsafe_code)]
 
 #[cfg(feature = "fuse_support")]
 pub mod adapter;
+mod api;
 mod dir;
+pub mod disk;
 mod error;
 mod inode;
 mod pages;
 mod types;
 mod volume;
 
+pub use api::{Failure, Outcome, Visit, Volume};
 pub use error::{Error, Result};
 pub use pages::PAGE_SIZE;
 pub use types::{

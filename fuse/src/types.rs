@@ -69,6 +69,8 @@ pub struct Owner {
 pub struct Attr {
     /// Inode number.
     pub ino: Ino,
+    /// Tells this inode from earlier ones of the same number.
+    pub generation: u32,
     /// What it is.
     pub kind: FileKind,
     /// Permission bits, with setuid, setgid and sticky: the low 12 bits of `st_mode`.

@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 
 use fuser::{Errno, FileAttr, FileType, INodeNo, RenameFlags, Request, TimeOrNow};
 
-use crate::{Attr, Error, FileKind, Ino, NewNode, Owner, RenameMode, Result, TimeChange};
+use crate::{Attr, Error, Failure, FileKind, Ino, NewNode, Outcome, Owner, RenameMode, TimeChange};
 
 const S_IFMT: u32 = 0o170_000;
 const S_IFIFO: u32 = 0o010_000;
@@ -14,8 +14,8 @@ const S_IFBLK: u32 = 0o060_000;
 const S_IFREG: u32 = 0o100_000;
 const S_IFSOCK: u32 = 0o140_000;
 
-pub(super) fn errno(error: Error) -> Errno {
-    Errno::from_i32(error.errno())
+pub(super) fn errno(Failure(errno): Failure) -> Errno {
+    Errno::from_i32(errno)
 }
 
 pub(super) fn ino(ino: INodeNo) -> Ino {
@@ -79,7 +79,7 @@ pub(super) fn time_change(time: TimeOrNow) -> TimeChange {
     }
 }
 
-pub(super) fn rename_mode(flags: RenameFlags) -> Result<RenameMode> {
+pub(super) fn rename_mode(flags: RenameFlags) -> Outcome<RenameMode> {
     if flags.is_empty() {
         Ok(RenameMode::Replace)
     } else if flags == RenameFlags::RENAME_NOREPLACE {
@@ -87,18 +87,18 @@ pub(super) fn rename_mode(flags: RenameFlags) -> Result<RenameMode> {
     } else if flags == RenameFlags::RENAME_EXCHANGE {
         Ok(RenameMode::Exchange)
     } else {
-        Err(Error::InvalidArgument)
+        Err(Error::InvalidArgument.into())
     }
 }
 
 /// What `mknod` asks for: `mode` carries the type.
-pub(super) fn new_node(mode: u32, rdev: u32) -> Result<NewNode> {
+pub(super) fn new_node(mode: u32, rdev: u32) -> Outcome<NewNode> {
     match mode & S_IFMT {
         0 | S_IFREG => Ok(NewNode::Regular),
         S_IFIFO => Ok(NewNode::Fifo),
         S_IFSOCK => Ok(NewNode::Socket),
         S_IFCHR => Ok(NewNode::CharDevice(rdev)),
         S_IFBLK => Ok(NewNode::BlockDevice(rdev)),
-        _ => Err(Error::InvalidArgument),
+        _ => Err(Error::InvalidArgument.into()),
     }
 }

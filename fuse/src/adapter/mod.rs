@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Answers the kernel's FUSE requests from a [`MemoryVolume`].
+//! Answers the kernel's FUSE requests from a [`Volume`].
 //!
 //! Nothing is decided here: a request is decoded, handed to the volume under its lock, and the answer encoded.
-//! What is not implemented (extended attributes, `fallocate`, `copy_file_range`, `ioctl`, file locks across mounts) is
-//! left to fuser's defaults, which answer `ENOSYS`; the kernel then gives programs `EOPNOTSUPP`, or does the work
-//! itself where it can (locks, copies).
+//! What is not implemented (`copy_file_range`, `ioctl`, file locks across mounts) is left to fuser's defaults, which
+//! answer `ENOSYS`; the kernel then gives programs `EOPNOTSUPP` or `ENOTTY`, or does the work itself where it can
+//! (locks, copies).
 
 mod convert;
 
@@ -12,89 +12,113 @@ use std::ffi::OsStr;
 use std::ops::ControlFlow;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
-use std::sync::{Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, SystemTime};
 
 use fuser::{
-    BsdFileFlags, Errno, FileAttr, FileHandle, Filesystem, FopenFlags, Generation, INodeNo,
-    LockOwner, OpenFlags, RenameFlags, ReplyAttr, ReplyCreate, ReplyData, ReplyDirectory,
-    ReplyEmpty, ReplyEntry, ReplyLseek, ReplyOpen, ReplyStatfs, ReplyWrite, Request, TimeOrNow,
+    BsdFileFlags, Errno, FileHandle, Filesystem, FopenFlags, Generation, INodeNo, LockOwner,
+    OpenFlags, RenameFlags, ReplyAttr, ReplyCreate, ReplyData, ReplyDirectory, ReplyEmpty,
+    ReplyEntry, ReplyLseek, ReplyOpen, ReplyStatfs, ReplyWrite, ReplyXattr, Request, TimeOrNow,
     WriteFlags,
 };
 
 use self::convert::{
     encode, errno, file_type, ino, new_node, owner, perm, rename_mode, time_change,
 };
-use crate::{Attr, AttrChange, Error, Handle, MemoryVolume, NewNode, Result, SeekTo};
+use crate::disk::xattr::SetMode;
+use crate::{Attr, AttrChange, Error, Failure, Handle, NewNode, Outcome, SeekTo, Volume};
 
 /// How long the kernel may keep names and attributes. All changes come through the kernel, and it drops what its own
 /// operations change, so that this never makes an answer stale.
 const KEEP: Duration = Duration::from_secs(1);
-/// Inode numbers are never reused, so that one generation is enough.
-const GENERATION: Generation = Generation(0);
+
+fn generation(attr: &Attr) -> Generation {
+    Generation(attr.generation.into())
+}
 
 const SEEK_DATA: i32 = 3;
 const SEEK_HOLE: i32 = 4;
+const KEEP_SIZE: i32 = 1;
+const PUNCH_HOLE: i32 = 2;
+const XATTR_CREATE: i32 = 1;
+const XATTR_REPLACE: i32 = 2;
 
 /// A volume as a FUSE file system.
-#[derive(Debug)]
 pub struct VexFs {
-    volume: Mutex<MemoryVolume>,
+    volume: Shared,
 }
+
+/// A volume between the session and whoever else works on it.
+pub type Shared = Arc<Mutex<dyn Volume>>;
+
+/// What happens under the lock.
+type Served = dyn Volume;
 
 impl VexFs {
     /// Serves `volume`.
     #[must_use]
-    pub fn new(volume: MemoryVolume) -> Self {
-        Self {
-            volume: Mutex::new(volume),
-        }
+    pub fn new(volume: Shared) -> Self {
+        Self { volume }
     }
 
-    fn volume(&self) -> Result<MutexGuard<'_, MemoryVolume>> {
-        self.volume.lock().map_err(|_| Error::Poisoned)
+    fn volume(&self) -> Outcome<MutexGuard<'_, Served>> {
+        self.volume.lock().map_err(|_| Error::Poisoned.into())
     }
 
     /// Does `work`, and remembers the inode that it found or made: the kernel forgets it in its own time.
-    fn entry(&self, work: impl FnOnce(&mut MemoryVolume) -> Result<Attr>) -> Result<FileAttr> {
+    fn entry(&self, work: impl FnOnce(&mut Served) -> Outcome<Attr>) -> Outcome<Attr> {
         let mut volume = self.volume()?;
-        let attr = work(&mut volume)?;
+        let attr = work(&mut *volume)?;
         volume.remember(attr.ino)?;
-        Ok(encode(&attr))
+        Ok(attr)
     }
 
-    fn reply_entry(&self, reply: ReplyEntry, work: impl FnOnce(&mut MemoryVolume) -> Result<Attr>) {
+    fn reply_entry(&self, reply: ReplyEntry, work: impl FnOnce(&mut Served) -> Outcome<Attr>) {
         match self.entry(work) {
-            Ok(attr) => reply.entry(&KEEP, &attr, GENERATION),
+            Ok(attr) => reply.entry(&KEEP, &encode(&attr), generation(&attr)),
             Err(error) => reply.error(errno(error)),
         }
     }
 
-    fn reply_empty(&self, reply: ReplyEmpty, work: impl FnOnce(&mut MemoryVolume) -> Result<()>) {
-        match self.volume().and_then(|mut volume| work(&mut volume)) {
+    fn reply_empty(&self, reply: ReplyEmpty, work: impl FnOnce(&mut Served) -> Outcome<()>) {
+        match self.volume().and_then(|mut volume| work(&mut *volume)) {
             Ok(()) => reply.ok(),
             Err(error) => reply.error(errno(error)),
         }
     }
 
-    fn reply_attr(&self, reply: ReplyAttr, work: impl FnOnce(&mut MemoryVolume) -> Result<Attr>) {
-        match self.volume().and_then(|mut volume| work(&mut volume)) {
+    fn reply_attr(&self, reply: ReplyAttr, work: impl FnOnce(&mut Served) -> Outcome<Attr>) {
+        match self.volume().and_then(|mut volume| work(&mut *volume)) {
             Ok(attr) => reply.attr(&KEEP, &encode(&attr)),
             Err(error) => reply.error(errno(error)),
         }
     }
 
-    fn reply_open(&self, reply: ReplyOpen, work: impl FnOnce(&mut MemoryVolume) -> Result<Handle>) {
-        match self.volume().and_then(|mut volume| work(&mut volume)) {
+    fn reply_open(&self, reply: ReplyOpen, work: impl FnOnce(&mut Served) -> Outcome<Handle>) {
+        match self.volume().and_then(|mut volume| work(&mut *volume)) {
             Ok(handle) => reply.opened(FileHandle(handle.0), FopenFlags::empty()),
             Err(error) => reply.error(errno(error)),
         }
     }
 
-    /// Both kinds of sync: whatever the kernel sent before is in the volume already, and a volume in memory has no
-    /// place that is more durable. What is checked is that the file is really open here.
+    /// Both kinds of sync, of files and directories: all that the kernel sent before is in the volume already, and
+    /// one commit makes all of it durable.
     fn reply_synced(&self, reply: ReplyEmpty, fh: FileHandle) {
-        self.reply_empty(reply, |volume| volume.handle_ino(Handle(fh.0)).map(drop));
+        self.reply_empty(reply, |volume| {
+            volume.handle_ino(Handle(fh.0))?;
+            volume.sync()
+        });
+    }
+}
+
+/// Answers with `data` as getxattr and listxattr do: by its size only, if no room is offered.
+fn reply_xattr(reply: ReplyXattr, size: u32, found: Outcome<Vec<u8>>) {
+    match found {
+        // Bounded by what an inode and a block hold.
+        Ok(data) if size == 0 => reply.size(data.len() as u32),
+        Ok(data) if data.len() > size as usize => reply.error(Errno::ERANGE),
+        Ok(data) => reply.data(&data),
+        Err(error) => reply.error(errno(error)),
     }
 }
 
@@ -106,7 +130,7 @@ impl Filesystem for VexFs {
     fn forget(&self, _: &Request, node: INodeNo, nlookup: u64) {
         match self.volume() {
             Ok(mut volume) => volume.forget(ino(node), nlookup),
-            Err(error) => log::error!("forget of inode {node}: {error}"),
+            Err(Failure(errno)) => log::error!("forget of inode {node}: errno {errno}"),
         }
     }
 
@@ -245,12 +269,13 @@ impl Filesystem for VexFs {
             let (parent, owner) = (ino(parent), owner(request));
             let attr = volume.make(parent, name, NewNode::Regular, perm(mode), owner)?;
             volume.remember(attr.ino)?;
-            Ok((encode(&attr), volume.open(attr.ino)?))
+            Ok((attr, volume.open(attr.ino)?))
         });
         match made {
             Ok((attr, handle)) => {
                 let fh = FileHandle(handle.0);
-                reply.created(&KEEP, &attr, GENERATION, fh, FopenFlags::empty());
+                let found = encode(&attr);
+                reply.created(&KEEP, &found, generation(&attr), fh, FopenFlags::empty());
             }
             Err(error) => reply.error(errno(error)),
         }
@@ -330,7 +355,8 @@ impl Filesystem for VexFs {
     }
 
     fn flush(&self, _: &Request, _: INodeNo, fh: FileHandle, _: LockOwner, reply: ReplyEmpty) {
-        self.reply_synced(reply, fh);
+        // Closing is no sync; nothing is held back here.
+        self.reply_empty(reply, |volume| volume.handle_ino(Handle(fh.0)).map(drop));
     }
 
     fn fsync(&self, _: &Request, _: INodeNo, fh: FileHandle, _datasync: bool, reply: ReplyEmpty) {
@@ -367,7 +393,7 @@ impl Filesystem for VexFs {
         mut reply: ReplyDirectory,
     ) {
         let listed = self.volume().and_then(|mut volume| {
-            volume.read_dir(Handle(fh.0), offset, |entry| {
+            volume.read_dir(Handle(fh.0), offset, &mut |entry| {
                 let (node, kind) = (INodeNo(entry.ino.0), file_type(entry.kind));
                 if reply.add(node, entry.cookie, kind, entry.name) {
                     ControlFlow::Break(())
@@ -384,6 +410,70 @@ impl Filesystem for VexFs {
 
     fn releasedir(&self, _: &Request, _: INodeNo, fh: FileHandle, _: OpenFlags, reply: ReplyEmpty) {
         self.reply_empty(reply, |volume| volume.release(Handle(fh.0)));
+    }
+
+    fn fallocate(
+        &self,
+        _: &Request,
+        _: INodeNo,
+        fh: FileHandle,
+        offset: u64,
+        length: u64,
+        mode: i32,
+        reply: ReplyEmpty,
+    ) {
+        let handle = Handle(fh.0);
+        self.reply_empty(reply, |volume| match mode {
+            0 => volume.allocate(handle, offset, length, false),
+            KEEP_SIZE => volume.allocate(handle, offset, length, true),
+            _ if mode == PUNCH_HOLE | KEEP_SIZE => volume.punch_hole(handle, offset, length),
+            _ => Err(Failure::UNSUPPORTED),
+        });
+    }
+
+    fn setxattr(
+        &self,
+        _: &Request,
+        node: INodeNo,
+        name: &OsStr,
+        value: &[u8],
+        flags: i32,
+        _position: u32,
+        reply: ReplyEmpty,
+    ) {
+        let mode = match flags {
+            0 => SetMode::Any,
+            XATTR_CREATE => SetMode::Create,
+            XATTR_REPLACE => SetMode::Replace,
+            _ => return reply.error(Errno::EINVAL),
+        };
+        self.reply_empty(reply, |volume| {
+            volume.set_xattr(ino(node), name.as_bytes(), value, mode)
+        });
+    }
+
+    fn getxattr(&self, _: &Request, node: INodeNo, name: &OsStr, size: u32, reply: ReplyXattr) {
+        let found = self
+            .volume()
+            .and_then(|volume| volume.get_xattr(ino(node), name.as_bytes()));
+        reply_xattr(reply, size, found);
+    }
+
+    fn listxattr(&self, _: &Request, node: INodeNo, size: u32, reply: ReplyXattr) {
+        let found = self.volume().and_then(|volume| {
+            let names = volume.list_xattr(ino(node))?;
+            Ok(names
+                .into_iter()
+                .flat_map(|name| name.into_iter().chain([0]))
+                .collect())
+        });
+        reply_xattr(reply, size, found);
+    }
+
+    fn removexattr(&self, _: &Request, node: INodeNo, name: &OsStr, reply: ReplyEmpty) {
+        self.reply_empty(reply, |volume| {
+            volume.remove_xattr(ino(node), name.as_bytes())
+        });
     }
 
     fn statfs(&self, _: &Request, _: INodeNo, reply: ReplyStatfs) {

@@ -21,6 +21,8 @@ use crate::types::{
     AtimePolicy, Attr, AttrChange, FileKind, Handle, Ino, Owner, SpaceReport, TimeChange,
 };
 
+pub(crate) use namespace::{check_name, check_target};
+
 /// Longest name in bytes.
 pub const MAX_NAME: usize = 255;
 /// Longest symlink target in bytes.

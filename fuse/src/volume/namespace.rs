@@ -15,7 +15,7 @@ const SETGID: u16 = 0o2000;
 const SYMLINK_PERM: u16 = 0o777;
 
 /// Refuses what cannot be the name of an entry.
-fn check_name(name: &OsStr) -> Result<()> {
+pub(crate) fn check_name(name: &OsStr) -> Result<()> {
     let bytes = name.as_bytes();
     if bytes.len() > MAX_NAME {
         return Err(Error::NameTooLong);
@@ -27,7 +27,7 @@ fn check_name(name: &OsStr) -> Result<()> {
     Ok(())
 }
 
-fn check_target(target: &OsStr) -> Result<()> {
+pub(crate) fn check_target(target: &OsStr) -> Result<()> {
     match target.len() {
         0 => Err(Error::NotFound),
         1..=MAX_SYMLINK => Ok(()),

@@ -8,13 +8,14 @@ use clap::{ArgAction, Parser};
 use crate::mount_options::OptionList;
 
 const OPTIONS_HELP: &str = "\
-Mount options, separated by commas: size=BYTES[k|m|g|t] (default: half of the memory), ro, rw, allow_other, \
+Mount options, separated by commas: size=BYTES[k|m|g|t] (in memory only; default: half of it), \
+errors=remount-ro|continue|panic (of an image), ro, rw, allow_other, \
 allow_root, default_permissions (always on), fsname=NAME, and [no]dev, [no]suid, [no]exec, [no]atime, sync, async, \
 dirsync";
 
-/// Mount a VexFS volume that lives in memory.
+/// Mount a VexFS volume: that of an image or device, or one in memory.
 ///
-/// Everything in it is gone when the daemon ends.
+/// Without --image, everything in the volume is gone when the daemon ends.
 #[derive(Debug, Parser)]
 #[command(
     name = "vexfs_fuse",
@@ -27,6 +28,10 @@ pub(crate) struct Cli {
     /// Directory to mount on
     #[arg(value_name = "mountpoint")]
     pub(crate) mountpoint: PathBuf,
+
+    /// File or block device with the volume (made by mkfs.vexfs); without it, an empty volume in memory
+    #[arg(long, value_name = "path")]
+    pub(crate) image: Option<PathBuf>,
 
     /// Stay in the foreground and log to standard error
     #[arg(short, long)]

@@ -36,9 +36,11 @@ pub(crate) fn as_parent(cli: &Cli, mountpoint: &Path, log: Option<File>) -> Resu
     for list in &cli.options {
         command.arg("-o").arg(&list.text);
     }
-    if let Some(path) = &cli.log {
-        let path = absolute(path).map_err(|error| format!("{}: {error}", path.display()))?;
-        command.arg("--log").arg(path);
+    for (flag, path) in [("--log", &cli.log), ("--image", &cli.image)] {
+        if let Some(path) = path {
+            let path = absolute(path).map_err(|error| format!("{}: {error}", path.display()))?;
+            command.arg(flag).arg(path);
+        }
     }
     command.arg("--").arg(mountpoint);
 

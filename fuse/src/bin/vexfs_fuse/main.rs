@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! `vexfs_fuse`: mounts a VexFS volume that lives in this process's memory.
+//! `vexfs_fuse`: mounts a VexFS volume, on an image or device or in this process's memory.
 //!
 //! Exit codes: 0 done, 1 something failed, 2 the command line is wrong.
 
@@ -12,6 +12,7 @@ mod mount_options;
 mod mountpoint;
 mod serve;
 mod shutdown;
+mod source;
 
 use std::fs::{File, OpenOptions};
 use std::path::Path;
@@ -55,16 +56,17 @@ fn stopped(stop: &clap::Error) -> ExitCode {
 fn run(cli: &Cli) -> Result<(), Failure> {
     let options = MountOptions::last_wins(&cli.options);
     let mountpoint = mountpoint::check(&cli.mountpoint)?;
+    let image = cli.image.as_deref();
     let log = cli.log.as_deref().map(open_log).transpose()?;
 
     if cli.detached {
         // Standard error is the log file or /dev/null already.
         init_logging(cli.debug, None);
-        return detach::as_child(|ready| serve::run(&mountpoint, &options, ready));
+        return detach::as_child(|ready| serve::run(&mountpoint, &options, image, ready));
     }
     if cli.foreground {
         init_logging(cli.debug, log);
-        return serve::run(&mountpoint, &options, || Ok(()));
+        return serve::run(&mountpoint, &options, image, || Ok(()));
     }
     if cli.debug && log.is_none() {
         eprintln!("vexfs_fuse: note: -d without -f or --log logs to nowhere");

@@ -2,6 +2,7 @@
 //! The options behind `-o`.
 
 use fuser::{Config, MountOption as Fuse, SessionACL};
+use vexfs::disk::ErrorPolicy;
 use vexfs::{AtimePolicy, Limits};
 
 /// File system subtype: the kernel shows the mount as `fuse.vexfs`.
@@ -12,6 +13,8 @@ pub(crate) const SUBTYPE: &str = "vexfs";
 pub(crate) enum MountOption {
     /// Limit of the volume in bytes.
     Size(u64),
+    /// What a corruption does to the mount of an image.
+    Errors(ErrorPolicy),
     /// Source shown in mountinfo.
     FsName(String),
     /// Who besides the owner may use the mount.
@@ -45,6 +48,14 @@ fn parse(option: &str) -> Result<MountOption, String> {
     if let Some((key, value)) = option.split_once('=') {
         return match key {
             "size" => parse_size(value).map(MountOption::Size),
+            "errors" => match value {
+                "remount-ro" => Ok(MountOption::Errors(ErrorPolicy::RemountRo)),
+                "continue" => Ok(MountOption::Errors(ErrorPolicy::Continue)),
+                "panic" => Ok(MountOption::Errors(ErrorPolicy::Panic)),
+                _ => Err(format!(
+                    "`errors={value}`: known are remount-ro, continue, panic"
+                )),
+            },
             "fsname" if !value.is_empty() => Ok(MountOption::FsName(value.to_owned())),
             "fsname" => Err("fsname= needs a name".to_owned()),
             _ => Err(format!("unknown mount option `{key}=`")),
@@ -67,7 +78,9 @@ fn parse(option: &str) -> Result<MountOption, String> {
         "sync" => Fuse::Sync,
         "async" => Fuse::Async,
         "dirsync" => Fuse::DirSync,
-        "size" | "fsname" => return Err(format!("mount option `{option}` needs a value")),
+        "size" | "errors" | "fsname" => {
+            return Err(format!("mount option `{option}` needs a value"));
+        }
         _ => return Err(format!("unknown mount option `{option}`")),
     };
     Ok(MountOption::Flag(flag))
@@ -100,6 +113,7 @@ fn parse_size(text: &str) -> Result<u64, String> {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct MountOptions {
     size: Option<u64>,
+    errors: ErrorPolicy,
     fs_name: String,
     access: SessionACL,
     flags: Vec<Fuse>,
@@ -109,6 +123,7 @@ impl MountOptions {
     pub(crate) fn last_wins(lists: &[OptionList]) -> Self {
         let mut all = Self {
             size: None,
+            errors: ErrorPolicy::RemountRo,
             fs_name: SUBTYPE.to_owned(),
             access: SessionACL::Owner,
             flags: Vec::new(),
@@ -116,6 +131,7 @@ impl MountOptions {
         for option in lists.iter().flat_map(|list| &list.options) {
             match option {
                 MountOption::Size(bytes) => all.size = Some(*bytes),
+                MountOption::Errors(policy) => all.errors = *policy,
                 MountOption::FsName(name) => all.fs_name.clone_from(name),
                 MountOption::Access(access) => all.access = *access,
                 MountOption::DefaultPermissions => {}
@@ -154,6 +170,19 @@ impl MountOptions {
             None => memory_bytes()? / 2,
         };
         Ok(Limits::of_bytes(bytes))
+    }
+
+    /// Whether a size was given.
+    pub(crate) fn has_size(&self) -> bool {
+        self.size.is_some()
+    }
+
+    pub(crate) fn errors(&self) -> ErrorPolicy {
+        self.errors
+    }
+
+    pub(crate) fn is_read_only(&self) -> bool {
+        self.flags.contains(&Fuse::RO)
     }
 
     pub(crate) fn atime(&self) -> AtimePolicy {

@@ -3,19 +3,21 @@
 
 use std::io;
 use std::path::Path;
-use std::sync::mpsc::{Sender, channel};
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, PoisonError};
 use std::thread;
+use std::time::Duration;
 
 use fuser::Session;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
-use vexfs::adapter::VexFs;
-use vexfs::{MemoryVolume, Owner};
+use vexfs::adapter::{Shared, VexFs};
 
 use crate::Failure;
 use crate::mount_options::MountOptions;
 use crate::mountpoint::mounted_at;
 use crate::shutdown::Live;
+use crate::source;
 
 /// What the main thread waits for.
 #[derive(Debug)]
@@ -26,7 +28,10 @@ pub(crate) enum Event {
     Signal(i32),
 }
 
-/// Mounts an empty volume, calls `ready` once the kernel shows the mount, and serves until it is unmounted or a signal
+/// How long a change may wait for its commit.
+const COMMIT_AGE: Duration = Duration::from_secs(5);
+
+/// Mounts the volume of `image` (an empty one in memory without), calls `ready` once the kernel shows the mount, and serves until it is unmounted or a signal
 /// asks to end.
 ///
 /// # Errors
@@ -34,20 +39,32 @@ pub(crate) enum Event {
 pub(crate) fn run(
     mountpoint: &Path,
     options: &MountOptions,
+    image: Option<&Path>,
     ready: impl FnOnce() -> Result<(), Failure>,
 ) -> Result<(), Failure> {
     let (events, inbox) = channel();
     // Before mounting, so that no signal can leave a mount behind without a daemon.
     watch_signals(events.clone())?;
+    let volume = source::open(options, image)?;
+    let served = serve(mountpoint, options, &volume, (events, inbox), ready);
+    // Whatever ended the mount: what was done is made durable, and the volume left clean.
+    let mut volume = volume.lock().unwrap_or_else(PoisonError::into_inner);
+    let closed = volume
+        .close()
+        .map_err(|failure| format!("cannot close the volume: {}", source::sentence(failure)));
+    served.and(closed)
+}
 
+fn serve(
+    mountpoint: &Path,
+    options: &MountOptions,
+    volume: &Shared,
+    (events, inbox): (Sender<Event>, Receiver<Event>),
+    ready: impl FnOnce() -> Result<(), Failure>,
+) -> Result<(), Failure> {
     let shown = mountpoint.display();
-    let owner = Owner {
-        uid: rustix::process::geteuid().as_raw(),
-        gid: rustix::process::getegid().as_raw(),
-    };
-    let volume = MemoryVolume::new(options.limits()?, owner, options.atime());
-    log::debug!("{volume:?}");
-    let mut session = Session::new(VexFs::new(volume), mountpoint, &options.fuse_config())
+    let filesystem = VexFs::new(Arc::clone(volume));
+    let mut session = Session::new(filesystem, mountpoint, &options.fuse_config())
         .map_err(|error| format!("cannot mount on {shown}: {error}"))?;
     let unmounter = session.unmount_callable();
     thread::Builder::new()
@@ -63,11 +80,34 @@ pub(crate) fn run(
         Err(error) => return live.give_up(format!("cannot read mountinfo: {error}")),
     };
     live.set_mount(mount);
-    if let Err(failure) = ready() {
+    if let Err(failure) = commit_regularly(volume).and_then(|()| ready()) {
         return live.give_up(failure);
     }
     log::info!("mounted on {shown}");
     live.wait()
+}
+
+/// Commits what is older than [`COMMIT_AGE`], as long as the volume is in use.
+fn commit_regularly(volume: &Shared) -> Result<(), Failure> {
+    let volume = Arc::downgrade(volume);
+    thread::Builder::new()
+        .name("commit".to_owned())
+        .spawn(move || {
+            while let Some(volume) = volume.upgrade() {
+                let done = match volume.lock() {
+                    Ok(mut volume) => volume.sync_older(COMMIT_AGE),
+                    // The session reports it.
+                    Err(_) => return,
+                };
+                if let Err(failure) = done {
+                    log::error!("cannot commit: {}", source::sentence(failure));
+                }
+                drop(volume);
+                thread::sleep(COMMIT_AGE / 5);
+            }
+        })
+        .map(drop)
+        .map_err(|error| format!("cannot start a thread: {error}"))
 }
 
 fn watch_signals(events: Sender<Event>) -> Result<(), Failure> {

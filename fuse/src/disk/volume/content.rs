@@ -1,0 +1,326 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Open handles, the bytes of files, and the listing of directories.
+
+use std::ffi::OsStr;
+use std::ops::ControlFlow;
+use std::os::unix::ffi::OsStrExt;
+use std::time::Duration;
+
+use super::attributes::kind;
+use super::{DiskVolume, MAX_FILE_SIZE, transact};
+use crate::disk::dir::{COOKIE_DOT, COOKIE_DOT_DOT, Dir};
+use crate::disk::extents::Extent;
+use crate::disk::{BLOCK_SIZE, FileType, Inode, MetaRead, Result, Tx, map};
+use crate::error::Error;
+use crate::types::{AtimePolicy, DirEntry, FileKind, Handle, Ino, SeekTo};
+
+const BLOCK: u64 = BLOCK_SIZE as u64;
+/// Most blocks that one step of a write changes: bounds its buffer.
+const RUN: u64 = 256;
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// Zeroes the bytes `from..to` of a file, which lie in one block, where they are stored.
+pub(super) fn zero_part(
+    tx: &mut Tx<'_>,
+    ino: u32,
+    inode: &Inode,
+    (from, to): (u64, u64),
+) -> Result<()> {
+    let lblk = from / BLOCK;
+    debug_assert!(from < to && to <= (lblk + 1) * BLOCK);
+    let Some(extent) = map::at(&*tx, ino, inode, lblk)?.filter(|extent| !extent.unwritten) else {
+        return Ok(());
+    };
+    let pblk = extent.slice(lblk, lblk + 1).pblk;
+    let mut bytes = vec![0; BLOCK_SIZE];
+    tx.store().read_data(pblk, &mut bytes)?;
+    bytes[(from - lblk * BLOCK) as usize..(to - lblk * BLOCK) as usize].fill(0);
+    tx.write_data(pblk, &bytes)
+}
+
+/// Zeroes what is stored behind the end in the last block: whoever makes a file longer does this first.
+pub(super) fn zero_tail(tx: &mut Tx<'_>, ino: u32, inode: &Inode) -> Result<()> {
+    match inode.size % BLOCK {
+        0 => Ok(()),
+        _ => {
+            let end = inode.size.next_multiple_of(BLOCK);
+            zero_part(tx, ino, inode, (inode.size, end))
+        }
+    }
+}
+
+/// Takes up to `want` blocks for the hole at `lblk`, near what is in front of it.
+pub(super) fn take(
+    tx: &mut Tx<'_>,
+    ino: u32,
+    inode: &Inode,
+    lblk: u64,
+    want: u64,
+) -> Result<Extent> {
+    let before = match lblk.checked_sub(1) {
+        Some(before) => map::at(&*tx, ino, inode, before)?,
+        None => None,
+    };
+    let goal = match before {
+        Some(before) => before.pblk + u64::from(before.len),
+        None => tx.geometry().inode_place(ino).map_or(0, |(block, _)| block),
+    };
+    let want = u32::try_from(want).unwrap_or(u32::MAX);
+    let (pblk, len) = tx.alloc_blocks(goal, want.min(crate::disk::extents::MAX_LEN))?;
+    Ok(Extent {
+        lblk: lblk as u32,
+        len,
+        pblk,
+        unwritten: false,
+    })
+}
+
+/// Writes the beginning of `data` at `offset`, as far as one run of blocks goes, and returns its length.
+fn write_run(tx: &mut Tx<'_>, ino: u32, offset: u64, data: &[u8], now: i64) -> Result<usize> {
+    let mut inode = tx.read_inode(ino)?;
+    if offset > inode.size {
+        zero_tail(tx, ino, &inode)?;
+    }
+    let first = offset / BLOCK;
+    let end = offset + data.len() as u64;
+    let behind = end.div_ceil(BLOCK).min(first + RUN);
+    let next = map::find(&*tx, ino, &inode, first)?;
+    let old = next.filter(|next| u64::from(next.lblk) <= first);
+    let run = match (old, next) {
+        (Some(old), _) => old.slice(first, behind),
+        (None, next) => {
+            let room = next.map_or(behind, |next| behind.min(next.lblk.into()));
+            take(tx, ino, &inode, first, room - first)?
+        }
+    };
+    let (start, stop) = (first * BLOCK, end.min(run.end() * BLOCK));
+    let mut bytes = vec![0; run.len as usize * BLOCK_SIZE];
+    if old.is_some_and(|old| !old.unwritten) {
+        // What the write leaves of its first and last block; behind the end of the file that is nothing.
+        let last = run.len as usize - 1;
+        let cut = [!offset.is_multiple_of(BLOCK), !stop.is_multiple_of(BLOCK)];
+        for (i, cut) in [0, last].into_iter().zip(cut) {
+            if cut {
+                let part = &mut bytes[i * BLOCK_SIZE..][..BLOCK_SIZE];
+                tx.store().read_data(run.pblk + i as u64, part)?;
+                let valid = inode.size.saturating_sub(start + i as u64 * BLOCK);
+                part[valid.min(BLOCK) as usize..].fill(0);
+            }
+        }
+    }
+    let count = (stop - offset) as usize;
+    bytes[(offset - start) as usize..][..count].copy_from_slice(&data[..count]);
+    tx.write_data(run.pblk, &bytes)?;
+    match old {
+        None => map::insert(tx, ino, &mut inode, run)?,
+        Some(old) if old.unwritten => map::set_written(tx, ino, &mut inode, run)?,
+        Some(_) => {}
+    }
+    inode.size = inode.size.max(stop);
+    (inode.mtime, inode.ctime) = (now, now);
+    tx.write_inode(ino, &inode)?;
+    Ok(count)
+}
+
+impl DiskVolume {
+    /// Opens an inode, which then lives at least until [`DiskVolume::release`].
+    ///
+    /// # Errors
+    /// [`Error::Stale`] if there is no such inode.
+    pub fn open_file(&mut self, ino: Ino) -> Result<Handle> {
+        let (ino, _) = self.inode(ino)?;
+        self.live.entry(ino).or_default().opened += 1;
+        self.last_handle += 1;
+        let handle = Handle(self.last_handle);
+        self.handles.insert(handle, ino);
+        Ok(handle)
+    }
+
+    /// Opens a directory.
+    ///
+    /// # Errors
+    /// [`Error::NotADirectory`], [`Error::Stale`].
+    pub fn open_dir(&mut self, ino: Ino) -> Result<Handle> {
+        self.directory(ino)?;
+        self.open_file(ino)
+    }
+
+    /// Closes a handle.
+    ///
+    /// # Errors
+    /// [`Error::BadHandle`] if it is not open.
+    pub fn release(&mut self, handle: Handle) -> Result<()> {
+        let ino = self.handles.remove(&handle).ok_or(Error::BadHandle)?;
+        if let Some(live) = self.live.get_mut(&ino) {
+            live.opened = live.opened.saturating_sub(1);
+        }
+        self.drop_if_dead(ino);
+        Ok(())
+    }
+
+    /// Inode of an open handle.
+    ///
+    /// # Errors
+    /// [`Error::BadHandle`] if it is not open.
+    pub fn handle_ino(&self, handle: Handle) -> Result<Ino> {
+        let ino = self.handles.get(&handle).ok_or(Error::BadHandle)?;
+        Ok(Ino((*ino).into()))
+    }
+
+    /// Notes that the content was read, where the policy wants it.
+    pub(super) fn accessed(&mut self, ino: u32, inode: &Inode) {
+        let now = self.now();
+        let day = i64::try_from(DAY.as_nanos()).unwrap_or(i64::MAX);
+        let due = self.atime == AtimePolicy::Relative
+            && (inode.atime <= inode.mtime
+                || inode.atime <= inode.ctime
+                || now.saturating_sub(inode.atime) >= day);
+        if due {
+            // What was read is right, whether or not the time can be noted; a failure was reported.
+            let _ = transact(&mut self.store, |tx| {
+                let mut inode = tx.read_inode(ino)?;
+                inode.atime = now;
+                tx.write_inode(ino, &inode)
+            });
+        }
+    }
+
+    /// Up to `len` bytes from `offset`: fewer only at the end of the file.
+    ///
+    /// # Errors
+    /// [`Error::BadHandle`]; [`Error::IsADirectory`] or [`Error::InvalidArgument`] if it is not a regular file.
+    pub fn read(&mut self, handle: Handle, offset: u64, len: usize) -> Result<Vec<u8>> {
+        let (ino, inode) = self.regular(self.handle_ino(handle)?)?;
+        let end = offset.saturating_add(len as u64).min(inode.size);
+        if offset >= end {
+            return Ok(Vec::new());
+        }
+        let mut out = vec![0; (end - offset) as usize];
+        let mut at = offset;
+        while at < end {
+            let lblk = at / BLOCK;
+            let Some(extent) = map::find(&self.store, ino, &inode, lblk)? else {
+                break;
+            };
+            let from = at.max(u64::from(extent.lblk) * BLOCK);
+            let to = end.min(extent.end() * BLOCK);
+            if from < to && !extent.unwritten {
+                let blocks = extent.slice(from / BLOCK, to.div_ceil(BLOCK));
+                let mut bytes = vec![0; blocks.len as usize * BLOCK_SIZE];
+                self.store.read_data(blocks.pblk, &mut bytes)?;
+                let skip = (from % BLOCK) as usize;
+                let count = (to - from) as usize;
+                out[(from - offset) as usize..][..count]
+                    .copy_from_slice(&bytes[skip..skip + count]);
+            }
+            at = extent.end() * BLOCK;
+        }
+        self.accessed(ino, &inode);
+        Ok(out)
+    }
+
+    /// Writes `data` at `offset` and returns how many bytes found room, which is fewer than given only if the volume
+    /// became full, or the device failed, on the way.
+    ///
+    /// # Errors
+    /// [`Error::NoSpace`] if not one byte found room; [`Error::FileTooLarge`] beyond [`MAX_FILE_SIZE`];
+    /// [`Error::BadHandle`]; [`Error::IsADirectory`] or [`Error::InvalidArgument`] if it is not a regular file.
+    pub fn write(&mut self, handle: Handle, offset: u64, data: &[u8]) -> Result<usize> {
+        let (ino, _) = self.regular(self.handle_ino(handle)?)?;
+        let end = offset.checked_add(data.len() as u64);
+        if !data.is_empty() && end.is_none_or(|end| end > MAX_FILE_SIZE) {
+            return Err(Error::FileTooLarge.into());
+        }
+        let now = self.now();
+        let mut done = 0;
+        while done < data.len() {
+            let at = offset + done as u64;
+            match transact(&mut self.store, |tx| {
+                write_run(tx, ino, at, &data[done..], now)
+            }) {
+                Ok(count) => done += count,
+                Err(error) if done == 0 => return Err(error),
+                Err(_) => break,
+            }
+        }
+        Ok(done)
+    }
+
+    /// First offset at or after `offset` with data, or in a hole. Blocks that are only reserved are a hole.
+    ///
+    /// # Errors
+    /// [`Error::NoSuchData`] if there is none, or `offset` is behind the end; [`Error::BadHandle`];
+    /// [`Error::IsADirectory`] or [`Error::InvalidArgument`] if it is not a regular file.
+    pub fn seek(&self, handle: Handle, offset: u64, to: SeekTo) -> Result<u64> {
+        let (ino, inode) = self.regular(self.handle_ino(handle)?)?;
+        if offset >= inode.size {
+            return Err(Error::NoSuchData.into());
+        }
+        let mut lblk = offset / BLOCK;
+        loop {
+            let extent = map::find(&self.store, ino, &inode, lblk)?;
+            let written = extent.filter(|extent| !extent.unwritten);
+            let start = written.map(|extent| u64::from(extent.lblk).max(lblk));
+            match to {
+                SeekTo::Data => match (extent, start) {
+                    (None, _) => return Err(Error::NoSuchData.into()),
+                    (_, Some(start)) if start * BLOCK >= inode.size => {
+                        return Err(Error::NoSuchData.into());
+                    }
+                    (_, Some(start)) => return Ok(offset.max(start * BLOCK)),
+                    (Some(extent), None) => lblk = extent.end(),
+                },
+                SeekTo::Hole => match written.filter(|_| start == Some(lblk)) {
+                    Some(extent) => lblk = extent.end(),
+                    None => return Ok(offset.max(lblk * BLOCK).min(inode.size)),
+                },
+            }
+        }
+    }
+
+    /// Shows `visit` the entries after the cookie `after` (0: from the start, with `.` and `..` first) until it breaks.
+    ///
+    /// An entry that exists throughout a listing in several steps is shown exactly once, whatever else changes.
+    ///
+    /// # Errors
+    /// [`Error::NotADirectory`], [`Error::BadHandle`].
+    pub fn read_dir(
+        &mut self,
+        handle: Handle,
+        after: u64,
+        mut visit: impl FnMut(DirEntry<'_>) -> ControlFlow<()>,
+    ) -> Result<()> {
+        let (ino, inode) = self.directory(self.handle_ino(handle)?)?;
+        let dots = [(COOKIE_DOT, ".", ino), (COOKIE_DOT_DOT, "..", inode.parent)];
+        let mut going = true;
+        for (cookie, name, ino) in dots {
+            if going && cookie > after {
+                let entry = DirEntry {
+                    ino: Ino(ino.into()),
+                    kind: FileKind::Directory,
+                    name: OsStr::new(name),
+                    cookie,
+                };
+                going = visit(entry).is_continue();
+            }
+        }
+        if going {
+            let dir = Dir { ino, inode: &inode };
+            dir.walk(&self.store, after.max(COOKIE_DOT_DOT), |record| {
+                let Some(file_type) = FileType::from_dir_type(record.kind) else {
+                    // The leaf's check leaves no other.
+                    return true;
+                };
+                let entry = DirEntry {
+                    ino: Ino(record.ino.into()),
+                    kind: kind(file_type),
+                    name: OsStr::from_bytes(record.name),
+                    cookie: record.key + 1,
+                };
+                visit(entry).is_continue()
+            })?;
+        }
+        self.accessed(ino, &inode);
+        Ok(())
+    }
+}

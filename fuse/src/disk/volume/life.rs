@@ -1,0 +1,154 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Life and death of inodes: who refers to them, and the cleaning of those that nobody does.
+
+use super::{DiskVolume, Tx, transact};
+use crate::disk::extents::LBLK_END;
+use crate::disk::inode::{FLAG_ORPHAN, FLAG_STORE};
+use crate::disk::orphan::{self, Predecessors};
+use crate::disk::{BLOCK_SIZE, FileType, Inode, MetaRead, Result, map, symlink, xattr};
+use crate::error::Error;
+use crate::types::Ino;
+
+/// References to an inode from outside.
+#[derive(Debug, Default)]
+pub(super) struct Live {
+    /// That the caller remembers (the kernel's lookup count).
+    pub(super) remembered: u64,
+    /// Open handles.
+    pub(super) opened: u64,
+}
+
+/// Frees what the inode has, as far as the credits go. True when nothing is left.
+fn free_content(tx: &mut Tx<'_>, ino: u32, inode: &mut Inode) -> Result<bool> {
+    let journaled = match inode.file_type() {
+        FileType::Regular => false,
+        FileType::Directory => true,
+        FileType::Symlink if inode.size > symlink::INLINE as u64 => true,
+        _ => return Ok(true),
+    };
+    map::free_range(tx, ino, inode, (0, LBLK_END), journaled)
+}
+
+impl DiskVolume {
+    /// Notes one more outside reference to `ino`, which keeps it alive without a name until [`DiskVolume::forget`].
+    ///
+    /// # Errors
+    /// [`Error::Stale`] if there is no such inode.
+    pub fn remember(&mut self, ino: Ino) -> Result<()> {
+        let (ino, _) = self.inode(ino)?;
+        let live = self.live.entry(ino).or_default();
+        live.remembered = live.remembered.saturating_add(1);
+        Ok(())
+    }
+
+    /// Drops `count` outside references. More than there are, or an inode that is gone, is not an error.
+    pub fn forget(&mut self, ino: Ino, count: u64) {
+        let Ok(ino) = u32::try_from(ino.0) else {
+            return;
+        };
+        if let Some(live) = self.live.get_mut(&ino) {
+            live.remembered = live.remembered.saturating_sub(count);
+            self.drop_if_dead(ino);
+        }
+    }
+
+    /// Frees the inode if it has no name and nobody refers to it any more.
+    pub(super) fn drop_if_dead(&mut self, ino: u32) {
+        let unused = |live: &Live| live.remembered == 0 && live.opened == 0;
+        if !self.live.get(&ino).is_none_or(unused) {
+            return;
+        }
+        self.live.remove(&ino);
+        // A failure was reported where it happened. The inode stays on the orphan list: the next mount frees it.
+        let _ = self.reap(ino);
+    }
+
+    /// Frees an inode that is on the orphan list without a name.
+    pub(super) fn reap(&mut self, ino: u32) -> Result<()> {
+        if self.store.is_read_only() {
+            return Ok(());
+        }
+        let inode = self.store.read_inode(ino)?;
+        let dead = inode.nlink == 0 || inode.flags & FLAG_STORE != 0;
+        if inode.flags & FLAG_ORPHAN == 0 || !dead {
+            return Ok(());
+        }
+        let before = self.orphans.before(ino);
+        loop {
+            let next = transact(&mut self.store, |tx| {
+                let mut inode = tx.read_inode(ino)?;
+                if !free_content(tx, ino, &mut inode)? {
+                    tx.write_inode(ino, &inode)?;
+                    return Ok(None);
+                }
+                xattr::free(tx, &mut inode)?;
+                let next = orphan::remove(tx, ino, &mut inode, before)?;
+                tx.write_inode(ino, &inode)?;
+                tx.free_inode(ino)?;
+                Ok(Some(next))
+            })?;
+            if let Some(next) = next {
+                self.orphans.removed(ino, next);
+                return Ok(());
+            }
+        }
+    }
+
+    /// Frees the blocks from `ceil(size / 4096)` on of a file that is on the orphan list for that.
+    pub(super) fn finish_truncation(&mut self, ino: u32) -> Result<()> {
+        let before = self.orphans.before(ino);
+        loop {
+            let next = transact(&mut self.store, |tx| {
+                let mut inode = tx.read_inode(ino)?;
+                let from = inode.size.div_ceil(BLOCK_SIZE as u64);
+                if !map::free_range(tx, ino, &mut inode, (from, LBLK_END), false)? {
+                    tx.write_inode(ino, &inode)?;
+                    return Ok(None);
+                }
+                // Without a name it stays, to be freed.
+                let next = match inode.nlink {
+                    0 => 0,
+                    _ => orphan::remove(tx, ino, &mut inode, before)?,
+                };
+                tx.write_inode(ino, &inode)?;
+                Ok(Some((next, inode.nlink)))
+            })?;
+            if let Some((next, nlink)) = next {
+                if nlink > 0 {
+                    self.orphans.removed(ino, next);
+                }
+                return Ok(());
+            }
+        }
+    }
+
+    /// Cleans what the last mount left on the orphan list.
+    pub(super) fn clean_orphans(&mut self) -> Result<()> {
+        let list = orphan::list(&self.store)?;
+        self.orphans = Predecessors::of(&list);
+        for ino in list {
+            let inode = self.store.read_inode(ino)?;
+            if inode.nlink == 0 || inode.flags & FLAG_STORE != 0 {
+                self.reap(ino)?;
+            } else if inode.file_type() == FileType::Regular {
+                self.finish_truncation(ino)?;
+            } else {
+                let place = self.store.geometry().inode_place(ino);
+                let block = place.map_or(0, |(block, _)| block);
+                let kind = crate::disk::Kind::Inode;
+                return self
+                    .store
+                    .fail(crate::disk::corrupt(kind, block, Some(ino), "flags"));
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether an inode that has no name is still there for somebody.
+    pub(super) fn check_linked(inode: &Inode) -> Result<()> {
+        match inode.nlink {
+            0 => Err(Error::NotFound.into()),
+            _ => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,308 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Random operations, and volumes to do them on.
+#![allow(dead_code, unreachable_pub)] // Each test crate uses its part.
+
+use std::collections::BTreeMap;
+use std::ffi::{OsStr, OsString};
+use std::ops::ControlFlow;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+
+use proptest::prelude::*;
+use vexfs::disk::mkfs::{self, Identity};
+use vexfs::disk::{BlockDevice, DiskVolume, ErrorPolicy, MemoryDevice, OpenOptions, fsck};
+use vexfs::{
+    AtimePolicy, AttrChange, FileKind, Handle, Ino, Limits, MemoryVolume, NewNode, Outcome, Owner,
+    RenameMode, Volume,
+};
+
+pub const OWNER: Owner = Owner { uid: 1, gid: 2 };
+
+#[derive(Debug, Clone)]
+pub enum Op {
+    Make(String, u8),
+    Write(String, u64, usize, u8),
+    Truncate(String, u64),
+    Allocate(String, u64, u64, bool),
+    Punch(String, u64, u64),
+    Unlink(String),
+    Rmdir(String),
+    Link(String, String),
+    Rename(String, String, RenameMode),
+    Xattr(String, u8, usize),
+    Hold(String),
+    LetGo,
+    Sync,
+    Remount,
+}
+
+pub fn path() -> impl Strategy<Value = String> {
+    let part = prop_oneof![9 => "[a-c]", 1 => "long-name-[a-z]{200}[0-9]"];
+    let depth = prop_oneof![5 => Just(1_usize), 2 => Just(2), 1 => Just(3)];
+    (depth, prop::collection::vec(part, 3))
+        .prop_map(|(depth, parts)| format!("/{}", parts[..depth].join("/")))
+}
+
+pub fn op() -> impl Strategy<Value = Op> {
+    let mode = prop_oneof![
+        Just(RenameMode::Replace),
+        Just(RenameMode::NoReplace),
+        Just(RenameMode::Exchange)
+    ];
+    prop_oneof![
+        6 => (path(), 0_u8..8).prop_map(|(at, kind)| Op::Make(at, kind)),
+        6 => (path(), 0_u64..90_000, 0_usize..30_000, any::<u8>()).prop_map(|(at, o, l, b)| Op::Write(at, o, l, b)),
+        3 => (path(), 0_u64..120_000).prop_map(|(at, size)| Op::Truncate(at, size)),
+        2 => (path(), 0_u64..90_000, 1_u64..60_000, any::<bool>()).prop_map(|(at, o, l, k)| Op::Allocate(at, o, l, k)),
+        2 => (path(), 0_u64..90_000, 1_u64..60_000).prop_map(|(at, o, l)| Op::Punch(at, o, l)),
+        2 => path().prop_map(Op::Unlink),
+        1 => path().prop_map(Op::Rmdir),
+        2 => (path(), path()).prop_map(|(a, b)| Op::Link(a, b)),
+        3 => (path(), path(), mode).prop_map(|(a, b, m)| Op::Rename(a, b, m)),
+        2 => (path(), 0_u8..6, 0_usize..500).prop_map(|(at, n, l)| Op::Xattr(at, n, l)),
+        1 => path().prop_map(Op::Hold),
+        1 => Just(Op::LetGo),
+        1 => Just(Op::Sync),
+        1 => Just(Op::Remount),
+    ]
+}
+
+/// Random operations, after a few that give them something to work on.
+pub fn ops(most: usize) -> impl Strategy<Value = Vec<Op>> {
+    let made = [("/a", 0), ("/b", 0), ("/c", 3), ("/c/a", 0), ("/c/b", 3)];
+    let first = made.map(|(path, kind)| Op::Make(path.to_owned(), kind));
+    prop::collection::vec(op(), 1..most).prop_map(move |mut ops| {
+        ops.splice(0..0, first.clone());
+        ops
+    })
+}
+
+pub fn find(volume: &dyn Volume, path: &str) -> Outcome<Ino> {
+    path.split('/')
+        .filter(|part| !part.is_empty())
+        .try_fold(Ino::ROOT, |dir, part| {
+            Ok(volume.lookup(dir, OsStr::new(part))?.ino)
+        })
+}
+
+pub fn place<'p>(volume: &dyn Volume, path: &'p str) -> Outcome<(Ino, &'p OsStr)> {
+    let (dir, name) = path.rsplit_once('/').expect("has one");
+    Ok((find(volume, dir)?, OsStr::new(name)))
+}
+
+pub fn with_file<T>(
+    volume: &mut dyn Volume,
+    path: &str,
+    work: impl FnOnce(&mut dyn Volume, Handle) -> Outcome<T>,
+) -> Outcome<T> {
+    let ino = find(volume, path)?;
+    let handle = volume.open(ino)?;
+    let done = work(volume, handle);
+    volume.release(handle)?;
+    done
+}
+
+/// Does what both kinds of volume can, and what memory cannot by what it can.
+pub fn apply(volume: &mut dyn Volume, op: &Op, is_memory: bool) -> Outcome<u64> {
+    match op {
+        Op::Make(path, kind) => {
+            let (dir, name) = place(volume, path)?;
+            let node = match kind {
+                0..=2 => NewNode::Regular,
+                3 | 4 => NewNode::Directory,
+                5 => NewNode::Symlink("t".repeat(path.len()).into()),
+                6 => NewNode::Symlink("u".repeat(20 * path.len()).into()),
+                _ => NewNode::CharDevice(0x1234),
+            };
+            Ok(volume.make(dir, name, node, 0o640, OWNER)?.nlink.into())
+        }
+        Op::Write(path, offset, len, byte) => with_file(volume, path, |volume, handle| {
+            let data: Vec<u8> = (0..*len)
+                .map(|i| byte.wrapping_add((i / 100) as u8))
+                .collect();
+            Ok(volume.write(handle, *offset, &data)? as u64)
+        }),
+        Op::Truncate(path, size) => {
+            let ino = find(volume, path)?;
+            let size = Some(*size);
+            Ok(volume
+                .set_attr(
+                    ino,
+                    &AttrChange {
+                        size,
+                        ..AttrChange::default()
+                    },
+                )?
+                .size)
+        }
+        Op::Allocate(path, offset, len, keep) => with_file(volume, path, |volume, handle| {
+            let ino = volume.handle_ino(handle)?;
+            if !is_memory {
+                volume.allocate(handle, *offset, *len, *keep)?;
+                return Ok(0);
+            }
+            volume
+                .seek(handle, 0, vexfs::SeekTo::Hole)
+                .map(drop)
+                .or_else(|failure| {
+                    if failure == vexfs::Error::NoSuchData.into() {
+                        Ok(())
+                    } else {
+                        Err(failure)
+                    }
+                })?;
+            let size = volume.attr(ino)?.size.max(offset + len);
+            if !keep {
+                volume.set_attr(
+                    ino,
+                    &AttrChange {
+                        size: Some(size),
+                        ..AttrChange::default()
+                    },
+                )?;
+            }
+            Ok(0)
+        }),
+        Op::Punch(path, offset, len) => with_file(volume, path, |volume, handle| {
+            let ino = volume.handle_ino(handle)?;
+            if !is_memory {
+                volume.punch_hole(handle, *offset, *len)?;
+                return Ok(0);
+            }
+            volume.write(handle, 0, &[])?;
+            let end = volume.attr(ino)?.size.min(offset + len);
+            if end > *offset {
+                volume.write(handle, *offset, &vec![0; (end - offset) as usize])?;
+            }
+            Ok(0)
+        }),
+        Op::Unlink(path) => {
+            let (dir, name) = place(volume, path)?;
+            volume.unlink(dir, name).map(|()| 0)
+        }
+        Op::Rmdir(path) => {
+            let (dir, name) = place(volume, path)?;
+            volume.rmdir(dir, name).map(|()| 0)
+        }
+        Op::Link(from, to) => {
+            let ino = find(volume, from)?;
+            let (dir, name) = place(volume, to)?;
+            Ok(volume.link(ino, dir, name)?.nlink.into())
+        }
+        Op::Rename(from, to, mode) => {
+            let (dir, name) = place(volume, from)?;
+            let (new_dir, new_name) = place(volume, to)?;
+            volume
+                .rename(dir, name, new_dir, new_name, *mode)
+                .map(|()| 0)
+        }
+        Op::Xattr(..) | Op::Hold(_) | Op::LetGo | Op::Sync | Op::Remount => Ok(0),
+    }
+}
+
+#[derive(Debug, PartialEq)]
+pub struct Shown {
+    kind: FileKind,
+    perm: u16,
+    nlink: u32,
+    rdev: u32,
+    content: Vec<u8>,
+}
+
+pub fn tree(volume: &mut dyn Volume, dir: Ino, at: &str, out: &mut BTreeMap<String, Shown>) {
+    let handle = volume.open_dir(dir).expect("opens");
+    let mut entries: Vec<(OsString, Ino, FileKind)> = Vec::new();
+    let listed = volume.read_dir(handle, 0, &mut |entry| {
+        if entry.name != "." && entry.name != ".." {
+            entries.push((entry.name.to_owned(), entry.ino, entry.kind));
+        }
+        ControlFlow::Continue(())
+    });
+    listed.expect("lists");
+    volume.release(handle).expect("closes");
+    for (name, ino, kind) in entries {
+        let path = format!("{at}/{}", name.to_str().expect("was made of text"));
+        let attr = volume.attr(ino).expect("exists");
+        assert_eq!(attr.kind, kind, "{path}");
+        assert_eq!(
+            volume.lookup(dir, &name).expect("is there").ino,
+            ino,
+            "{path}"
+        );
+        let content = match kind {
+            FileKind::Regular => {
+                let handle = volume.open(ino).expect("opens");
+                let bytes = volume.read(handle, 0, 1 << 20).expect("reads");
+                volume.release(handle).expect("closes");
+                assert_eq!(bytes.len() as u64, attr.size);
+                bytes
+            }
+            FileKind::Symlink => volume.read_link(ino).expect("reads").into_encoded_bytes(),
+            _ => Vec::new(),
+        };
+        let (perm, nlink, rdev) = (attr.perm, attr.nlink, attr.rdev);
+        out.insert(
+            path.clone(),
+            Shown {
+                kind,
+                perm,
+                nlink,
+                rdev,
+                content,
+            },
+        );
+        if kind == FileKind::Directory {
+            tree(volume, ino, &path, out);
+        }
+    }
+}
+
+pub fn whole(volume: &mut dyn Volume) -> BTreeMap<String, Shown> {
+    let mut out = BTreeMap::new();
+    tree(volume, Ino::ROOT, "", &mut out);
+    out
+}
+
+pub fn format(blocks: u64) -> MemoryDevice {
+    let device = MemoryDevice::new(blocks);
+    let mut options = mkfs::Options::new(Identity::from_seed(&[7; 16]));
+    options.bytes_per_inode = 4096;
+    mkfs::format(&device, &options).expect("formats");
+    device
+}
+
+pub fn options() -> OpenOptions {
+    let clock = AtomicI64::new(1_000_000_000);
+    OpenOptions {
+        clock: Arc::new(move || clock.fetch_add(1000, Ordering::Relaxed)),
+        errors: ErrorPolicy::Continue,
+        log: Arc::new(|line| eprintln!("{line}")),
+        ..OpenOptions::default()
+    }
+}
+
+pub fn open(device: &Arc<dyn BlockDevice>) -> vexfs::disk::Result<DiskVolume> {
+    DiskVolume::open(Arc::clone(device), options(), AtimePolicy::Relative)
+}
+
+pub fn memory() -> MemoryVolume {
+    MemoryVolume::new(Limits::of_bytes(64 << 20), OWNER, AtimePolicy::Relative)
+}
+
+pub fn assert_clean(device: &Arc<dyn BlockDevice>) {
+    let report = fsck::check(Arc::clone(device)).expect("checks");
+    let found: Vec<String> = report.findings.iter().map(ToString::to_string).collect();
+    assert!(found.is_empty(), "{found:#?}");
+}
+
+/// A cheap source of decisions that a seed repeats.
+pub struct Dice(pub u64);
+
+impl Dice {
+    pub fn roll(&mut self) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0
+    }
+}

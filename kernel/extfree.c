@@ -1,0 +1,203 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * The extent tree: ranges taken out of it, a bounded piece a transaction.
+ */
+#include "vexfs.h"
+
+#define VEXFS_PIECES		4	/* extents freed by a handle */
+#define VEXFS_PIECE_REVOKES	256	/* metadata blocks revoked by a handle */
+
+static int vexfs_revoke(handle_t *handle, struct inode *inode, u64 block)
+{
+	struct super_block *sb = inode->i_sb;
+	struct buffer_head *bh;
+	int err;
+
+	bh = sb_find_get_block(sb, block);
+	if (bh)
+		clear_buffer_verified(bh);
+	handle->h_type = 1;
+	/* Takes over the reference to bh. */
+	err = jbd2_journal_revoke(handle, block, bh);
+	return err;
+}
+
+/* Frees the path's empty nodes, from the leaf up. */
+static int vexfs_prune(handle_t *handle, struct inode *inode,
+		       struct vexfs_path *path)
+{
+	struct vexfs_extent_root *root = &VEXFS_I(inode)->root;
+	int i, err;
+
+	for (i = path->depth; i > 0; i--) {
+		struct vexfs_node *node = &path->node[i];
+		struct vexfs_node *parent = node - 1;
+		u64 block;
+
+		if (*node->entries)
+			return 0;
+		block = node->bh->b_blocknr;
+		clear_buffer_verified(node->bh);
+		handle->h_type = 1;
+		/* The journal drops the reference that the path had. */
+		err = jbd2_journal_revoke(handle, block, node->bh);
+		node->bh = NULL;
+		if (!err)
+			err = vexfs_free(handle, inode, block, 1);
+		if (!err)
+			err = vexfs_path_access(handle, inode, parent);
+		if (err)
+			return err;
+		memmove(&parent->e[parent->pos], &parent->e[parent->pos + 1],
+			(le16_to_cpu(*parent->entries) - parent->pos - 1) *
+			sizeof(struct vexfs_extent));
+		le16_add_cpu(parent->entries, -1);
+		memset(&parent->e[le16_to_cpu(*parent->entries)], 0,
+		       sizeof(struct vexfs_extent));
+		err = vexfs_path_dirty(handle, inode, parent);
+		if (err)
+			return err;
+	}
+	if (root->depth && !root->entries)
+		root->depth = 0;
+	return vexfs_mark_inode(handle, inode);
+}
+
+static int vexfs_free_run(handle_t *handle, struct inode *inode, u64 block,
+			  u32 len)
+{
+	u32 i;
+	int err;
+
+	if (!S_ISREG(inode->i_mode)) {
+		for (i = 0; i < len; i++) {
+			err = vexfs_revoke(handle, inode, block + i);
+			if (err)
+				return err;
+		}
+	}
+	return vexfs_free(handle, inode, block, len);
+}
+
+/*
+ * Unmaps the last extent, or part of one, that lies in [@first, @last].
+ * Returns 1 if there may be more, 0 if nothing is left there.
+ */
+static int vexfs_remove_last(handle_t *handle, struct inode *inode, u32 first,
+			     u32 last, u32 *revokes)
+{
+	struct vexfs_path path;
+	struct vexfs_node *leaf;
+	struct vexfs_extent *x;
+	u32 l, len, flag, from, to, cut;
+	u64 p;
+	int err;
+
+again:
+	err = vexfs_path_find(inode, last, &path);
+	if (err)
+		return err;
+	leaf = &path.node[path.depth];
+	if (leaf->pos < 0) {
+		/* The first key of a leaf need not be exact: look before it. */
+		u32 key = path.depth ?
+			  le32_to_cpu(path.node[path.depth - 1]
+				      .e[path.node[path.depth - 1].pos].lblk) : 0;
+
+		vexfs_path_put(&path);
+		if (!key || key > last || key <= first)
+			return 0;
+		last = key - 1;	/* less each time, so this ends */
+		goto again;
+	}
+	x = &leaf->e[leaf->pos];
+	l = le32_to_cpu(x->lblk);
+	len = le32_to_cpu(x->len) & VEXFS_EXT_LEN;
+	flag = le32_to_cpu(x->len) & VEXFS_EXT_UNWRITTEN;
+	p = le64_to_cpu(x->pblk);
+	if (l + len <= first) {
+		vexfs_path_put(&path);
+		return 0;
+	}
+	from = max(l, first);
+	to = min(l + len - 1, last) + 1;	/* exclusive */
+	if (!S_ISREG(inode->i_mode)) {
+		from = max(from, to > *revokes ? to - *revokes : 0);
+		*revokes -= to - from;
+	}
+	if (from > l && to < l + len) {
+		/* A hole in the middle: room for the second part first. */
+		vexfs_path_put(&path);
+		err = vexfs_ext_room(handle, inode, from, 1);
+		if (err)
+			return err;
+		err = vexfs_path_find(inode, from, &path);
+		if (err)
+			return err;
+		leaf = &path.node[path.depth];
+		x = &leaf->e[leaf->pos];
+	}
+	err = vexfs_path_access(handle, inode, leaf);
+	if (err)
+		goto out;
+	err = vexfs_free_run(handle, inode, p + (from - l), to - from);
+	if (err)
+		goto out;
+	cut = l + len - to;
+	if (from > l) {
+		x->len = cpu_to_le32((from - l) | flag);
+		if (cut) {
+			int n = le16_to_cpu(*leaf->entries);
+
+			memmove(x + 2, x + 1,
+				(n - leaf->pos - 1) * sizeof(*x));
+			x[1].lblk = cpu_to_le32(to);
+			x[1].len = cpu_to_le32(cut | flag);
+			x[1].pblk = cpu_to_le64(p + (to - l));
+			*leaf->entries = cpu_to_le16(n + 1);
+		}
+	} else if (cut) {
+		x->lblk = cpu_to_le32(to);
+		x->len = cpu_to_le32(cut | flag);
+		x->pblk = cpu_to_le64(p + (to - l));
+	} else {
+		int n = le16_to_cpu(*leaf->entries) - 1;
+
+		memmove(x, x + 1, (n - leaf->pos) * sizeof(*x));
+		memset(&leaf->e[n], 0, sizeof(*x));
+		*leaf->entries = cpu_to_le16(n);
+	}
+	err = vexfs_path_dirty(handle, inode, leaf);
+	if (!err)
+		err = vexfs_prune(handle, inode, &path);
+	if (!err)
+		err = 1;
+out:
+	vexfs_path_put(&path);
+	return err;
+}
+
+/* Frees the blocks of [@first, @last], from the end, in several handles. */
+int vexfs_remove_range(struct inode *inode, u32 first, u32 last)
+{
+	struct vexfs_inode_info *vi = VEXFS_I(inode);
+	int credits = 4 * VEXFS_PIECES + 24, i, more = 1;
+	handle_t *handle;
+
+	while (more > 0) {
+		u32 revokes = VEXFS_PIECE_REVOKES;
+
+		handle = vexfs_start(inode->i_sb, credits,
+				     VEXFS_PIECE_REVOKES + 24);
+		if (IS_ERR(handle))
+			return PTR_ERR(handle);
+		down_write(&vi->ext_sem);
+		for (i = 0; i < VEXFS_PIECES && more > 0 && revokes; i++)
+			more = vexfs_remove_last(handle, inode, first, last,
+						 &revokes);
+		up_write(&vi->ext_sem);
+		more = vexfs_stop(handle, min(more, 0)) ?: more;
+		cond_resched();
+	}
+	return more;
+}
