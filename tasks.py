@@ -36,11 +36,13 @@ def _with_defaults(body: Callable[..., None], texts: dict[str, str]) -> dict[str
     return shown
 
 
-def _task(name: str | None = None, help: dict[str, str] | None = None) -> Callable[[Callable[..., None]], Task[Any]]:
+def _task(
+    name: str | None = None, help: dict[str, str] | None = None, optional: tuple[str, ...] = ()
+) -> Callable[[Callable[..., None]], Task[Any]]:
     """A task with its flags explained, whose errors become messages and exit codes."""
 
     def decorate(body: Callable[..., None]) -> Task[Any]:
-        made: Task[Any] = task(name=name, help=_with_defaults(body, help or {}))(_errors_to_exit_codes(body))
+        made: Task[Any] = task(name=name, help=_with_defaults(body, help or {}), optional=optional)(_errors_to_exit_codes(body))
         return made
 
     return decorate
@@ -100,11 +102,17 @@ def build(ctx: Context, only: str = "", kernel: str = "", json: bool = False) ->
     artifacts.build(_session(), only=only, kernel=kernel)
 
 
-@_task(help=_JSON)
-def verify(ctx: Context, json: bool = False) -> None:
-    """Check that what was built is what it claims to be: kind, freshness, license, vermagic, features."""
+@_task(
+    help={"explain": "Say what the check with this id means (such as V1), or list them all; nothing is verified.", **_JSON},
+    optional=("explain",),
+)
+def verify(ctx: Context, explain: str = "", json: bool = False) -> None:
+    """Check that what was built is what it claims to be: kind, freshness, license, symbols, code, versions, features."""
     from ci.pipeline import artifacts
 
+    if explain:
+        artifacts.explain(str(explain) if isinstance(explain, str) else "list")
+        return
     artifacts.verify(_session())
 
 

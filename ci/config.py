@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 
 from ci.manifest import (
@@ -55,6 +56,7 @@ def read(path: Path) -> Manifest:
         machines=machines,
         suites=tuple(_suite(name, s, names) for name, s in top.sections("suites", required=False)),
         benchmarks=tuple(_benchmark(name, s, names) for name, s in top.sections("benchmarks", required=False)),
+        release=top.text("release", ""),
     )
     if not artifacts and top.has("artifacts"):
         top.problem("artifacts", "expected at least one artifact")
@@ -95,6 +97,11 @@ def _artifact(name: str, section: Section, root: Path, kernels: list[str]) -> Ar
         variables=section.pairs("variables"),
         license=section.text("license", "GPL") if module else "",
         kernels=_references(section, "kernels", kernels) if module else (),
+        floating_point=section.texts("floating_point") if module else (),
+        not_compiled=section.texts("not_compiled") if module else (),
+        libraries=section.texts("libraries") if not module and section.has("libraries") else None,
+        glibc="" if module else _version(section, "glibc"),
+        warnings=section.whole("warnings") if section.has("warnings") else None,
         help=None if module else _probe(section, "help"),
         version=None if module else _probe(section, "version"),
         feature_probe=None if module else _probe(section, "feature_probe"),
@@ -110,6 +117,7 @@ def _artifact(name: str, section: Section, root: Path, kernels: list[str]) -> Ar
         _placeholders(section, "prepare", command, ("{artifact}", "{volume}"))
     if spec.mount and not any("{mountpoint}" in word for word in spec.mount):
         section.problem("mount", "expected the placeholder {mountpoint} in the command")
+    _check_sources(section, spec)
     section.finish()
     return spec
 
@@ -130,6 +138,20 @@ def _probe(section: Section, name: str) -> Probe | None:
     probe = Probe(below.texts("args", None), below.texts("contains"), below.text("key", ""))
     below.finish()
     return probe
+
+
+def _version(section: Section, name: str) -> str:
+    given = section.text(name, "")
+    if given and not re.fullmatch(r"\d+(\.\d+)*", given):
+        section.problem(name, f"expected a version such as \"2.36\", got '{given}'")
+        return ""
+    return given
+
+
+def _check_sources(section: Section, spec: ArtifactSpec) -> None:
+    for name in spec.floating_point:
+        if spec.folder.is_dir() and not (spec.folder / name).is_file():
+            section.problem("floating_point", f"there is no file {spec.folder / name}")
 
 
 def _kernel(name: str, section: Section) -> KernelSpec:

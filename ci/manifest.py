@@ -23,6 +23,10 @@ class Probe:
 class ArtifactSpec:
     """One artifact to build. `output` is the file name: `<module>.ko` or the binary's name.
 
+    Of the sources of a module, `floating_point` may use vector registers, and `not_compiled`
+    (patterns) need not be part of it. `libraries` are the sonames that the target has and `glibc` its version, None and empty
+    where that is not checked; `warnings` is the compiler's budget, None where there is none.
+
     `mount` is the argv that mounts it in a guest, with the placeholders {artifact} (the deployed file)
     and {mountpoint}; a daemon's command stays in the foreground. `prepare` are the commands that make the
     volume it is mounted from; {volume} in them and in `mount` is a fresh file name for each guest or
@@ -48,6 +52,11 @@ class ArtifactSpec:
     mount: tuple[str, ...] = ()
     persistent: bool = False
     deadline: float = 900.0
+    floating_point: tuple[str, ...] = ()
+    not_compiled: tuple[str, ...] = ()
+    libraries: tuple[str, ...] | None = None
+    glibc: str = ""
+    warnings: int | None = None
 
 
 @dataclass(frozen=True)
@@ -118,7 +127,10 @@ class BenchmarkSpec:
 
 @dataclass(frozen=True)
 class Manifest:
-    """All of vexci.yaml; `root` is its folder, and every relative path starts there."""
+    """All of vexci.yaml; `root` is its folder, and every relative path starts there.
+
+    `release` is the version that every artifact must have, empty where none is claimed.
+    """
 
     root: Path
     path: Path
@@ -129,6 +141,7 @@ class Manifest:
     machines: tuple[MachineSpec, ...]
     suites: tuple[SuiteSpec, ...]
     benchmarks: tuple[BenchmarkSpec, ...]
+    release: str = ""
 
     def artifact(self, name: str) -> ArtifactSpec:
         """The artifact of that name; KeyError if there is none (config.py has checked all references)."""

@@ -7,6 +7,7 @@ cargo.py     Rust binaries, through cargo and its JSON messages
 sources.py   which files a build reads, their hash, the build folder's copy of them
 stamp.py     freshness: is this output from these inputs?
 messages.py  warnings and first errors out of compiler logs
+warnings.py  the warnings of a module, also of what was not compiled again
 """
 
 from __future__ import annotations

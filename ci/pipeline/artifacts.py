@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import textwrap
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -14,10 +15,12 @@ from ci.build.job import Job
 from ci.errors import ProductFailure, UsageError, VexciError
 from ci.manifest import ArtifactSpec
 from ci.model import Artifact, Check, KernelTarget, Kind, Verdict
+from ci.pipeline import budget
 from ci.pipeline.session import Session
 from ci.reader import nearest
 from ci.record import Stage
 from ci.store import read_records
+from ci.verify import explain as explanations
 from ci.verify.subject import Subject
 
 
@@ -148,8 +151,9 @@ def verify(session: Session) -> list[Check]:
         for artifact in artifacts:
             stage.checks += _verify_one(session, stage, artifact)
         _completeness(session, stage, artifacts)
+        stage.checks += budget.checks(session.manifest)
         _show(stage.checks)
-        failed = [check for check in stage.checks if not check.verdict.ok]
+        failed = [check for check in stage.checks if check.required and not check.verdict.ok]
         if failed:
             first = failed[0]
             more = f" (and {len(failed) - 1} more)" if len(failed) > 1 else ""
@@ -161,8 +165,23 @@ def verify(session: Session) -> list[Check]:
 def _verify_one(session: Session, stage: Stage, artifact: Artifact) -> list[Check]:
     spec = session.manifest.artifact(artifact.name)
     kernel = resolve(session, artifact.kernel, stage) if artifact.kernel else None
-    now = builders.inputs_hash(job(session, spec, kernel), artifact) if artifact.path.is_file() else ""
-    return checks.verify(Subject(artifact, spec, kernel, now, session.record.run))
+    made = job(session, spec, kernel)
+    now = builders.inputs_hash(made, artifact) if artifact.path.is_file() else ""
+    folder = made.folder if kernel else None
+    return checks.verify(Subject(artifact, spec, kernel, now, session.record.run, session.manifest.release, folder))
+
+
+def explain(id: str) -> None:
+    """Say what a check's id means; every id with its title for `list`. Raises UsageError for one that no check has."""
+    if id == "list":
+        console.table(console.Table("", ("id", "check"), [[each.id, each.title] for each in explanations.read().values()]))
+        return
+    found = explanations.find(id)
+    console.line(f"{found.id}  {found.title}")
+    for heading, text in (("Why", found.why), ("Observed", found.observed), ("To mend it", found.fix)):
+        console.line("")
+        for line in textwrap.wrap(f"{heading}: {text}", 100):
+            console.line(line)
 
 
 def _completeness(session: Session, stage: Stage, artifacts: list[Artifact]) -> None:

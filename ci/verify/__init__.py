@@ -1,17 +1,20 @@
 # SPDX-License-Identifier: Apache-2.0
 """Looks at built artifacts and says what was observed. Nothing here trusts what the build asked for.
 
-subject.py   what is verified, and how a check is written down with its evidence
-common.py    for every artifact: there, fresh, the right kind of file
-elf.py       facts read from ELF files with pyelftools
-module.py    kernel modules
-daemon.py    daemons
+subject.py    what is verified, and how a check is written down with its evidence
+common.py     for every artifact: there, fresh, the right kind of file
+elf.py        facts read from ELF files with pyelftools
+module*.py    kernel modules, one family of checks a file
+daemon.py     daemons; libraries.py what they need of the target
+drift.py      versions and names that stand in several places
+budget.py     the compiler's warnings
+explain.py    what each check's id means, from explanations.yaml
 """
 
 from __future__ import annotations
 
 from ci.model import Check, Kind
-from ci.verify import common, daemon, module
+from ci.verify import budget, common, daemon, module
 from ci.verify.subject import Subject
 
 
@@ -20,6 +23,5 @@ def verify(subject: Subject) -> list[Check]:
     checks = common.checks(subject)
     if any(not check.verdict.ok for check in checks):
         return checks  # what is not the right kind of file has no further properties to look at
-    if subject.spec.kind is Kind.KERNEL_MODULE:
-        return checks + module.checks(subject)
-    return checks + daemon.checks(subject)
+    own = module.checks(subject) if subject.spec.kind is Kind.KERNEL_MODULE else daemon.checks(subject)
+    return checks + own + budget.checks(subject)

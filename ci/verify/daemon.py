@@ -4,13 +4,14 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 from ci import process
 from ci.errors import Hang, VexciError
 from ci.manifest import Probe
 from ci.model import Check, Evidence
 from ci.process import Limits
-from ci.verify import elf
+from ci.verify import drift, elf, libraries
 from ci.verify.subject import Subject
 
 ANSWER_SECONDS = 10.0
@@ -22,13 +23,21 @@ def checks(subject: Subject) -> list[Check]:
     for name, probe in (("help", subject.spec.help), ("version", subject.spec.version)):
         if probe is not None:
             found.append(_answers(subject, name, probe))
-    return found + _features(subject)
+    answer = found[-1] if subject.spec.version is not None and found[-1].verdict.ok else None
+    said = _log(subject, "version").read_text(errors="backslashreplace") if answer else None  # where it failed, V4 has said so
+    return found + _features(subject) + libraries.checks(subject) + drift.daemon_checks(subject, said)
+
+
+def _log(subject: Subject, name: str) -> Path:
+    return subject.run.file("verify", f"{subject.artifact.name}.{name}.txt")
 
 
 def _ask(subject: Subject, name: str, probe: Probe) -> tuple[str | None, str, Evidence | None]:
     """Its standard output, or None and the reason."""
-    log = subject.run.file("verify", f"{subject.artifact.name}.{name}.txt")
+    log = _log(subject, name)
     err = subject.run.file("verify", f"{subject.artifact.name}.{name}.stderr.txt")
+    for old in (log, err):  # of an earlier look in the same run; what it says now must not be appended to that
+        old.unlink(missing_ok=True)
     shown = f"{subject.artifact.path.name} {' '.join(probe.args)}"
     try:
         done = process.run([subject.artifact.path, *probe.args], limits=Limits(ANSWER_SECONDS, log_bytes=1 << 20), log=log, stderr=err)

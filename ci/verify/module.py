@@ -3,18 +3,17 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 from ci.model import Check
-from ci.verify import elf
+from ci.verify import drift, elf, module_code, module_file, module_objects, module_shape, module_sources, module_symbols
+from ci.verify.module_symbols import GPL_COMPATIBLE
 from ci.verify.subject import Subject
-
-# include/linux/license.h, license_is_gpl_compatible()
-GPL_COMPATIBLE = ("GPL", "GPL v2", "GPL and additional rights", "Dual BSD/GPL", "Dual MIT/GPL", "Dual MPL/GPL")
 
 
 def checks(subject: Subject) -> list[Check]:
-    """License, vermagic, name; a .modinfo that is missing fails them all at once."""
+    """What .modinfo says, then what the file holds; without a .modinfo it is no module, and that is all there is to say."""
     facts = elf.read(subject.artifact.path)
     info = elf.modinfo(facts.sections.get(".modinfo", b"")) if isinstance(facts, elf.Elf) else {}
     if not info:
@@ -29,6 +28,23 @@ def checks(subject: Subject) -> list[Check]:
         subject.check("B8", "vermagic equals the target kernel's", good_vermagic, vermagic_detail, evidence),
         subject.check("V6", "module name", good_name, name_detail, evidence),
         _srcversion(subject, info),
+        _identified(subject, info),
+        *drift.module_checks(subject, info),
+        *_contents(subject, info),
+    ]
+
+
+def _contents(subject: Subject, info: dict[str, list[str]]) -> list[Check]:
+    """The families that read the file itself and what Kbuild noted of its objects."""
+    module = module_file.read(subject.artifact.path)
+    if isinstance(module, str):
+        return [subject.check("B5", "its tables can be read", False, f"{module}; run './inv build'")]
+    objects = module_objects.of_module(subject.artifact.path, subject.folder)
+    return [
+        *module_symbols.checks(subject, module, info, objects),
+        *module_code.checks(subject, module, objects),
+        *module_shape.checks(subject, module, objects),
+        module_sources.check(subject),
     ]
 
 
@@ -74,6 +90,14 @@ def _name(subject: Subject, info: dict[str, list[str]]) -> tuple[bool, str]:
 
 
 def _srcversion(subject: Subject, info: dict[str, list[str]]) -> Check:
+    """modpost's checksum of the sources, 23 or 24 hexadecimal digits (scripts/mod/sumversion.c)."""
+    seen = info.get("srcversion", [])
+    good = len(seen) == 1 and re.fullmatch(r"[0-9A-F]{23,24}", seen[0]) is not None
+    detail = seen[0] if good else f"{', '.join(seen) or 'none'}: add MODULE_VERSION, which makes modpost write it"
+    return subject.check("V1", "has a srcversion", good, detail)
+
+
+def _identified(subject: Subject, info: dict[str, list[str]]) -> Check:
     """Without a srcversion or a build id nobody can prove later which build a guest runs."""
     facts = elf.read(subject.artifact.path)
     build_id = facts.build_id if isinstance(facts, elf.Elf) else ""

@@ -101,6 +101,37 @@ def test_each_mistake_names_its_key_and_the_way_out(tmp_path: Path, old: str, ne
     assert says in found[key][1]
 
 
+def test_what_verification_is_told_becomes_typed_values(tmp_path: Path) -> None:
+    text = GOOD.replace("project: demo\n", "project: demo\nrelease: 1.20\n")
+    text = text.replace(
+        "    module: demo\n", "    module: demo\n    floating_point: [dsp.c]\n    not_compiled: [tests/*]\n    warnings: 3\n"
+    )
+    text = text.replace("    binary: demo_fuse\n", "    binary: demo_fuse\n    libraries: []\n    glibc: 2.36\n")
+    path = write(tmp_path, text)
+    (tmp_path / "kernel/dsp.c").write_text("")
+    manifest = config.read(path)
+    module, daemon = manifest.artifact("mod"), manifest.artifact("daemon")
+    assert (manifest.release, module.floating_point, module.not_compiled, module.warnings) == ("1.20", ("dsp.c",), ("tests/*",), 3)
+    assert (daemon.libraries, daemon.glibc, daemon.warnings, module.libraries) == ((), "2.36", None, None)
+
+
+@pytest.mark.parametrize(
+    ("line", "key", "says"),
+    [
+        ("    module: demo\n    floating_point: [gone.c]\n", "artifacts.mod.floating_point", "there is no file"),
+        ("    module: demo\n    glibc: 2.36\n", "artifacts.mod.glibc", "unknown key"),
+        ("    module: demo\n    warnings: -1\n", "artifacts.mod.warnings", "expected a number from 0"),
+    ],
+)
+def test_what_verification_is_told_wrongly_is_a_mistake(tmp_path: Path, line: str, key: str, says: str) -> None:
+    assert says in mistakes(tmp_path, GOOD.replace("    module: demo\n", line))[key][1]
+
+
+def test_a_glibc_version_is_made_of_numbers(tmp_path: Path) -> None:
+    found = mistakes(tmp_path, GOOD.replace("    binary: demo_fuse\n", "    binary: demo_fuse\n    glibc: GLIBC_2.36\n"))
+    assert "expected a version such as" in found["artifacts.daemon.glibc"][1]
+
+
 def test_a_key_given_twice_is_a_mistake(tmp_path: Path) -> None:
     found = mistakes(tmp_path, GOOD.replace("project: demo\n", "project: demo\nproject: other\n"))
     assert found["project"] == (3, "given twice; the first is at line 2")
