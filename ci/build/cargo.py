@@ -149,7 +149,7 @@ def _append_rendered(log: Path, err: Path) -> None:
 
 
 def _failure(job: Job, log: Path, err: Path, how: str) -> VexciError:
-    if messages.disk_full(err.read_text(errors="backslashreplace")):
+    if messages.disk_full(err.read_text(errors="backslashreplace"), job.spec.folder):
         return store.disk_error(OSError(errno.ENOSPC, "No space left on device"), job.spec.folder)
     errors = messages.first_errors(messages.from_cargo(messages.cargo_messages(log), job.relative(job.spec.folder)))
     said = [line for line in err.read_text(errors="backslashreplace").splitlines() if line.startswith("error")]

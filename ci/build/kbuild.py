@@ -149,7 +149,7 @@ def _make(job: Job, log: Path) -> float:
 
 def _failure(job: Job, log: Path, how: str) -> VexciError:
     text = log.read_text(errors="backslashreplace")
-    if messages.disk_full(text):
+    if messages.disk_full(text, job.folder):
         return store.disk_error(OSError(errno.ENOSPC, "No space left on device"), job.folder)
     errors = messages.first_errors(messages.from_log(text, (str(job.folder), job.relative(job.spec.folder))))
     first = errors[0] if errors else None

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,7 @@ _MAKE = re.compile(
     r"^(?:/bin/sh: \d+: (?P<missing>.+: not found)"
     r"|make(?:\[\d+\])?: \*\*\* (?P<rule>\[.*\] Error \d+|No rule to make target .*))$"
 )
+LEAST_FREE_BYTES = 1 << 20
 # Said by every out-of-tree build where the distribution ships no vmlinux; nothing that a module could change.
 _NOT_OURS = ("Skipping BTF generation", "the compiler differs from the one used to build the kernel")
 
@@ -82,9 +84,13 @@ def from_cargo(rows: list[dict[str, Any]], folder: str) -> list[Message]:
     return list(found)
 
 
-def disk_full(text: str) -> bool:
-    """True where a build failed because nothing more could be written: no fault of the sources."""
-    return "No space left on device" in text or "os error 28" in text
+def disk_full(text: str, folder: Path) -> bool:
+    """True where a build in `folder` failed because nothing more could be written: no fault of the sources.
+
+    Not every tool says so (a linker that writes through a mapping dies of SIGBUS), so the disk itself is asked too.
+    """
+    space = os.statvfs(folder)
+    return "No space left on device" in text or "os error 28" in text or space.f_bavail * space.f_frsize < LEAST_FREE_BYTES
 
 
 def first_errors(messages: list[Message], limit: int = 3) -> list[Message]:
