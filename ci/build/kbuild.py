@@ -187,8 +187,3 @@ def _last_line(log: Path) -> str:
         file.seek(max(0, file.tell() - 400))
         lines = file.read().decode(errors="replace").strip().splitlines()
     return lines[-1].strip()[:80] if lines else ""
-
-
-def clean(folder: Path) -> None:
-    """Remove everything built below the tool's build folder."""
-    shutil.rmtree(folder, ignore_errors=True)
