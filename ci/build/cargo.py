@@ -132,7 +132,7 @@ def _cargo(job: Job, log: Path, err: Path) -> float:
         cwd=job.spec.folder,
         env={**os.environ, **environment(job)},
         what=job.label,
-        progress=lambda _: job.say(_last_line(err)),
+        progress=lambda _: job.say(messages.last_line(err)),
     )
     _append_rendered(log, err)
     if not done.ok:
@@ -208,8 +208,3 @@ def _triple(output: Path, job: Job) -> str:
         if line.startswith("host: "):
             return line.removeprefix("host: ")
     raise InfrastructureError("rustc -vV names no host triple")
-
-
-def _last_line(log: Path) -> str:
-    lines = log.read_text(errors="replace").strip().splitlines() if log.exists() else []
-    return lines[-1].strip()[:80] if lines else ""

@@ -139,7 +139,7 @@ def _make(job: Job, log: Path) -> float:
         log=log,
         env={**os.environ, **environment(job)},
         what=job.label,
-        progress=lambda _: job.say(_last_line(log)),
+        progress=lambda _: job.say(messages.last_line(log)),
     )
     remembered.update(job.folder, log.read_text(errors="backslashreplace"))
     if not done.ok:
@@ -179,11 +179,3 @@ def _output(job: Job, log: Path) -> Path:
         hint=f"obj-m in Kbuild or Makefile and 'module: {Path(job.spec.output).stem}' in vexci.yaml must name the same module",
         evidence=(log,),
     )
-
-
-def _last_line(log: Path) -> str:
-    with open(log, "rb") as file:
-        file.seek(0, os.SEEK_END)
-        file.seek(max(0, file.tell() - 400))
-        lines = file.read().decode(errors="replace").strip().splitlines()
-    return lines[-1].strip()[:80] if lines else ""

@@ -96,3 +96,12 @@ def disk_full(text: str, folder: Path) -> bool:
 def first_errors(messages: list[Message], limit: int = 3) -> list[Message]:
     """The compiler's first errors: later ones are most often consequences."""
     return [m for m in messages if m.severity == "error"][:limit]
+
+
+def last_line(log: Path) -> str:
+    """The end of a growing log in at most 80 characters, for a live line; only its tail is read, many times a second."""
+    with open(log, "rb") as file:
+        file.seek(0, os.SEEK_END)
+        file.seek(max(0, file.tell() - 400))
+        lines = file.read().decode(errors="replace").strip().splitlines()
+    return lines[-1].strip()[:80] if lines else ""
