@@ -17,7 +17,7 @@ mod life;
 mod namespace;
 mod rename;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -49,6 +49,8 @@ pub struct DiskVolume {
     atime: AtimePolicy,
     clock: Arc<dyn Fn() -> i64 + Send + Sync>,
     orphans: Predecessors,
+    /// Files whose truncation has failed on the way.
+    unfinished: HashSet<u32>,
 }
 
 impl std::fmt::Debug for DiskVolume {
@@ -148,6 +150,7 @@ impl DiskVolume {
             atime,
             clock,
             orphans: Predecessors::default(),
+            unfinished: HashSet::new(),
         };
         if volume.store.is_read_only() {
             volume.atime = AtimePolicy::Never;
