@@ -47,18 +47,29 @@ fn patches(start: &Start, mut data: &[u8]) -> Vec<Patch> {
         let count = (usize::from(place >> 12 & 7) + 1).min(rest.len());
         let (bytes, next) = rest.split_at(count);
         let at = usize::from(place & 0xfff).min(BLOCK_SIZE - count);
-        start.base.change(&mut changed, usize::from(which & 0x7fff), which >> 15 == 0, at, bytes);
+        start.base.change(
+            &mut changed,
+            usize::from(which & 0x7fff),
+            which >> 15 == 0,
+            at,
+            bytes,
+        );
         data = next;
     }
     start.base.difference(&changed)
 }
 
 /// Panics if anything goes wrong that may not.
-pub fn run(data: &[u8]) {
+pub(crate) fn run(data: &[u8]) {
     let [which, rest @ ..] = data else {
         return;
     };
     let start = start(usize::from(*which) % NAMES.len());
     let below: Arc<dyn BlockDevice> = start.device.clone();
-    undergo("input", &below, &patches(start, rest), &mut Tally::default());
+    undergo(
+        "input",
+        &below,
+        &patches(start, rest),
+        &mut Tally::default(),
+    );
 }

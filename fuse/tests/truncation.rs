@@ -8,7 +8,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use stores::{quiet, volume};
-use vexfs::disk::{BlockDevice, DiskVolume, ErrorPolicy, MemoryDevice, OpenOptions, Superblock, fsck};
+use vexfs::disk::{
+    BlockDevice, DiskVolume, ErrorPolicy, MemoryDevice, OpenOptions, Superblock, fsck,
+};
 use vexfs::{AtimePolicy, AttrChange, Ino, NewNode, Owner};
 
 const GIB: u64 = 1 << 30;
@@ -74,7 +76,9 @@ fn a_truncation_that_failed_is_finished_before_the_file_grows_again() {
     let cut = disk.set_attr(ino, &sized(0)).map_err(|error| error.errno());
     assert_eq!(cut, Err(5));
     assert_eq!(disk.attr(ino).expect("exists").size, 0);
-    let grown = disk.set_attr(ino, &sized(GIB)).map_err(|error| error.errno());
+    let grown = disk
+        .set_attr(ino, &sized(GIB))
+        .map_err(|error| error.errno());
     assert_eq!(grown, Err(5), "what is behind the end is still there");
     let handle = disk.open_file(ino).expect("opens");
     let written = disk.write(handle, GIB, b"x").map_err(|error| error.errno());

@@ -25,6 +25,7 @@ from tests.smokeguest import SmokeGuest
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(900)]
 
 AGENT = ROOT / "tests" / "mutation_agent.py"
+GOLDEN = ROOT / "fuse" / "tests" / "golden"
 BLOCK = 4096
 MOUNTS = {"ok", "EUCLEAN", "EIO", "EINVAL", "EOPNOTSUPP", "EROFS"}
 ANSWERS = MOUNTS | {"ENOSPC", "ENOENT", "ENXIO", "EISDIR", "ENOTDIR", "ENOTEMPTY", "EEXIST", "EFBIG", "EPERM", "ENODATA", "ESTALE", "ELOOP"}
@@ -119,6 +120,22 @@ def test_mutated_images_neither_crash_nor_hang_the_module(lab: Lab) -> None:
 def test_two_thousand_mutated_images(lab: Lab) -> None:
     for first in range(0, 2000, 250):
         judge(lab, first, 250, deadline=300)
+
+
+def unpacked(path: Path, folder: Path) -> dict[str, Any]:
+    image = folder / path.stem
+    subprocess.run(["zstd", "-q", "-d", "--sparse", "--long=27", path, "-o", image], check=True, timeout=120)
+    return packed(image)
+
+
+def test_the_module_reads_the_golden_images_as_the_library_does(lab: Lab, tmp_path: Path) -> None:
+    found = [path for path in sorted(GOLDEN.glob("*.zst")) if not path.name.endswith(".json.zst")]
+    assert len(found) >= 12
+    bases = {path.stem: unpacked(path, tmp_path) for path in found}
+    images = [{"seed": "golden", "base": name, "patches": []} for name in bases]
+    for said in lab.run(bases, images, deadline=120):
+        name, want = said["base"], json.loads((GOLDEN / f"{said['base']}.json").read_text())["mount"]
+        assert {key: said[key] for key in want} == want, name
 
 
 def test_nothing_is_left_in_the_kernel(lab: Lab) -> None:

@@ -78,7 +78,10 @@ fn run(arguments: &Arguments) -> Result<u8> {
             println!("clean");
             return Ok(CLEAN);
         }
-        println!("{} errors were found; -y repairs them", report.findings.len());
+        println!(
+            "{} errors were found; -y repairs them",
+            report.findings.len()
+        );
         return Ok(UNCORRECTED);
     }
     let (first, last) = fsck::repair(device, &|line| println!("{line}"))?;
