@@ -268,6 +268,19 @@ fn compare(name: &str, work: &Path) {
             "{name}: dump.vexfs shows something else"
         );
     }
+    // As high as the table of section 17 says.
+    let heights = [
+        ("bigdir-64m", b"VXDI", 0x18, 2),
+        ("fragmented-64m", b"VXEX", 0x1a, 2),
+    ];
+    for (_, magic, at, height) in heights.into_iter().filter(|(of, ..)| *of == name) {
+        let mut block = [0; BLOCK_SIZE];
+        let mut has = |number| {
+            device.read_blocks(number, &mut block).expect("reads");
+            block.starts_with(magic) && block[at] == height
+        };
+        assert!((0..device.blocks()).any(&mut has), "{name} is not deep");
+    }
     if name.starts_with("empty") {
         let again = images::build(name);
         assert_eq!(again.blocks(), device.blocks());
@@ -290,6 +303,13 @@ fn the_golden_images_are_read_as_ever() {
         }
         compare(name, work.path());
     }
+}
+
+#[test]
+fn the_twins_have_one_hash() {
+    let key = vexfs::disk::mkfs::Identity::from_seed(b"golden images v1").hash_key;
+    let [a, b] = images::TWINS.map(|name| vexfs::disk::hash::dir_hash(&key, name.as_bytes()));
+    assert_eq!(a, b);
 }
 
 #[test]
