@@ -50,7 +50,8 @@ bool vexfs_usable(const struct vexfs_sb_info *sbi, u64 block, u64 len)
 	return true;
 }
 
-static const char *vexfs_type_name(__le32 magic)
+/* TYPE in messages. */
+const char *vexfs_type_name(__le32 magic)
 {
 	switch (le32_to_cpu(magic) >> 16) {
 	case 'S' | 'T' << 8:
@@ -68,6 +69,8 @@ static const char *vexfs_type_name(__le32 magic)
 		return "xattr";
 	case 'S' | 'Y' << 8:
 		return "symlink";
+	case 'V' | 'M' << 8:
+		return "slot-map";
 	}
 	return "inode";
 }
@@ -160,6 +163,7 @@ int vexfs_access(handle_t *handle, struct super_block *sb,
 int vexfs_dirty(handle_t *handle, struct super_block *sb,
 		struct buffer_head *bh)
 {
+	vexfs_assert_block(sb, bh);
 	jbd2_journal_set_triggers(bh, &VEXFS_SB(sb)->trigger);
 	return jbd2_journal_dirty_metadata(handle, bh);
 }

@@ -64,12 +64,12 @@ static int vexfs_prune(handle_t *handle, struct inode *inode,
 }
 
 static int vexfs_free_run(handle_t *handle, struct inode *inode, u64 block,
-			  u32 len)
+			  u32 len, bool meta)
 {
 	u32 i;
 	int err;
 
-	if (!S_ISREG(inode->i_mode)) {
+	if (meta) {
 		for (i = 0; i < len; i++) {
 			err = vexfs_revoke(handle, inode, block + i);
 			if (err)
@@ -91,6 +91,7 @@ static int vexfs_remove_last(handle_t *handle, struct inode *inode, u32 first,
 	struct vexfs_extent *x;
 	u32 l, len, flag, from, to, cut;
 	u64 p;
+	bool meta;
 	int err;
 
 again:
@@ -121,7 +122,10 @@ again:
 	}
 	from = max(l, first);
 	to = min(l + len - 1, last) + 1;	/* exclusive */
-	if (!S_ISREG(inode->i_mode)) {
+	meta = vexfs_is_meta(inode, to - 1);
+	if (meta) {
+		if (!vexfs_is_meta(inode, from))
+			from = VEXFS_SLOT_LBLK;
 		from = max(from, to > *revokes ? to - *revokes : 0);
 		*revokes -= to - from;
 	}
@@ -140,7 +144,7 @@ again:
 	err = vexfs_path_access(handle, inode, leaf);
 	if (err)
 		goto out;
-	err = vexfs_free_run(handle, inode, p + (from - l), to - from);
+	err = vexfs_free_run(handle, inode, p + (from - l), to - from, meta);
 	if (err)
 		goto out;
 	cut = l + len - to;

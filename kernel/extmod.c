@@ -256,7 +256,7 @@ int vexfs_ext_alloc(handle_t *handle, struct inode *inode, u32 lblk, u32 want,
 	n = vexfs_alloc(handle, inode, goal, want, false, &block);
 	if (n < 0)
 		return n;
-	if (S_ISREG(inode->i_mode))
+	if (!vexfs_is_meta(inode, lblk))
 		clean_bdev_aliases(inode->i_sb->s_bdev, block, n);
 	map->lblk = lblk;
 	map->len = n;
