@@ -48,12 +48,7 @@ static int vexfs_prune(handle_t *handle, struct inode *inode,
 			err = vexfs_path_access(handle, inode, parent);
 		if (err)
 			return err;
-		memmove(&parent->e[parent->pos], &parent->e[parent->pos + 1],
-			(le16_to_cpu(*parent->entries) - parent->pos - 1) *
-			sizeof(struct vexfs_extent));
-		le16_add_cpu(parent->entries, -1);
-		memset(&parent->e[le16_to_cpu(*parent->entries)], 0,
-		       sizeof(struct vexfs_extent));
+		vexfs_node_delete(parent, parent->pos);
 		err = vexfs_path_dirty(handle, inode, parent);
 		if (err)
 			return err;
@@ -150,26 +145,15 @@ again:
 	cut = l + len - to;
 	if (from > l) {
 		x->len = cpu_to_le32((from - l) | flag);
-		if (cut) {
-			int n = le16_to_cpu(*leaf->entries);
-
-			memmove(x + 2, x + 1,
-				(n - leaf->pos - 1) * sizeof(*x));
-			x[1].lblk = cpu_to_le32(to);
-			x[1].len = cpu_to_le32(cut | flag);
-			x[1].pblk = cpu_to_le64(p + (to - l));
-			*leaf->entries = cpu_to_le16(n + 1);
-		}
+		if (cut)
+			vexfs_node_insert(leaf, leaf->pos + 1, to, cut | flag,
+					  p + (to - l));
 	} else if (cut) {
 		x->lblk = cpu_to_le32(to);
 		x->len = cpu_to_le32(cut | flag);
 		x->pblk = cpu_to_le64(p + (to - l));
 	} else {
-		int n = le16_to_cpu(*leaf->entries) - 1;
-
-		memmove(x, x + 1, (n - leaf->pos) * sizeof(*x));
-		memset(&leaf->e[n], 0, sizeof(*x));
-		*leaf->entries = cpu_to_le16(n);
+		vexfs_node_delete(leaf, leaf->pos);
 	}
 	err = vexfs_path_dirty(handle, inode, leaf);
 	if (!err)

@@ -26,8 +26,8 @@ static int vexfs_node_full(const struct vexfs_node *node, int need)
 	return le16_to_cpu(*node->entries) + need > node->max;
 }
 
-static void vexfs_node_insert(struct vexfs_node *node, int at, u32 lblk,
-			      u32 len, u64 pblk)
+void vexfs_node_insert(struct vexfs_node *node, int at, u32 lblk, u32 len,
+		       u64 pblk)
 {
 	int n = le16_to_cpu(*node->entries);
 
@@ -39,7 +39,7 @@ static void vexfs_node_insert(struct vexfs_node *node, int at, u32 lblk,
 	*node->entries = cpu_to_le16(n + 1);
 }
 
-static void vexfs_node_delete(struct vexfs_node *node, int at)
+void vexfs_node_delete(struct vexfs_node *node, int at)
 {
 	int n = le16_to_cpu(*node->entries) - 1;
 

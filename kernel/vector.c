@@ -241,12 +241,14 @@ int vexfs_collection_get(struct inode *dir, struct vexfs_collection **out)
 
 	if (!(vi->flags & VEXFS_FL_COLLECTION))
 		return -EMEDIUMTYPE;
+	/* Pairs with the release below: what it points to is complete. */
 	coll = smp_load_acquire(&vi->coll);
 	if (!coll) {
 		mutex_lock(&sbi->open_lock);
 		coll = vi->coll;
 		if (!coll)
 			err = vexfs_collection_load(dir, &coll);
+		/* Pairs with the acquire above. */
 		if (!err)
 			smp_store_release(&vi->coll, coll);
 		mutex_unlock(&sbi->open_lock);

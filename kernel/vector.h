@@ -59,7 +59,7 @@ static inline u32 vexfs_vector_crc(const struct inode *inode, const void *data,
 
 /* Makes the bytes of slots from @first to @end durable before the commit. */
 static inline int vexfs_order(handle_t *handle, struct vexfs_collection *coll,
-		       u32 first, u32 end)
+			      u32 first, u32 end)
 {
 	return jbd2_journal_inode_ranged_write(handle,
 					       VEXFS_I(coll->store)->jinode,

@@ -98,14 +98,19 @@ static double dot(const float *q, const float *x, u32 n)
 	return sum(lanes.s);
 }
 
+static __always_inline double root(double v)
+{
+	asm("sqrtsd %0, %0" : "+x" (v));
+	return v;
+}
+
 static double cosine(const float *q, const float *x, u32 n, double qq)
 {
 	double xx = dot(x, x, n);
 
 	if (qq == 0 || xx == 0)
 		return 1;
-	return 1 - dot(q, x, n) /
-		   (__builtin_sqrt(qq) * __builtin_sqrt(xx));
+	return 1 - dot(q, x, n) / (root(qq) * root(xx));
 }
 
 void vexfs_fpu_distances(u32 metric, const void *query,

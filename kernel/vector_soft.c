@@ -103,7 +103,8 @@ static struct num add(struct num a, struct num b, int bits, int least)
 	if (down > 63)
 		b.man = 1;
 	else if (down > 0)
-		b.man = b.man >> down | !!(b.man & ((1ULL << down) - 1));
+		b.man = b.man >> down |
+			(b.man & ((1ULL << down) - 1) ? 1 : 0);
 	else
 		b.man <<= -down;
 	if (a.neg == b.neg) {
@@ -129,7 +130,7 @@ static struct num mul(struct num a, struct num b)
 	n.man = low;
 	if (cut) {
 		n.man = high << (64 - cut) | low >> cut |
-			!!(low & ((1ULL << cut) - 1));
+			(low & ((1ULL << cut) - 1) ? 1 : 0);
 		n.exp += cut;
 	}
 	return rounded(n, BITS64, LEAST64);

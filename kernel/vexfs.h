@@ -212,6 +212,8 @@ int vexfs_access(handle_t *handle, struct super_block *sb,
 		 struct buffer_head *bh);
 int vexfs_dirty(handle_t *handle, struct super_block *sb,
 		struct buffer_head *bh);
+struct buffer_head *vexfs_zeroed_block(handle_t *handle,
+				       struct super_block *sb, u64 block);
 struct buffer_head *vexfs_new_block(handle_t *handle, struct super_block *sb,
 				    u64 block, __le32 magic, u32 owner,
 				    u32 gen);
@@ -285,81 +287,12 @@ int vexfs_getattr(struct mnt_idmap *idmap, const struct path *path,
 		  struct kstat *stat, u32 mask, unsigned int flags);
 void vexfs_set_ops(struct inode *inode);
 
-/* extents.c and extmod.c */
-struct vexfs_map {
-	u32 lblk;
-	u32 len;		/* of the extent or hole from lblk on */
-	u64 pblk;		/* 0: a hole */
-	bool unwritten;
-};
-
-struct vexfs_node {
-	struct buffer_head *bh;	/* NULL: the root, in the inode */
-	__le16 *entries;
-	__le16 *depth;
-	struct vexfs_extent *e;
-	int max;
-	int pos;		/* the last entry at or below the key, or -1 */
-};
-
-struct vexfs_path {
-	struct vexfs_node node[VEXFS_MAX_DEPTH + 1];
-	int depth;
-};
-
-const char *vexfs_entries_check(const struct vexfs_sb_info *sbi,
-				const struct vexfs_extent *e, int n, int depth);
-int vexfs_path_find(struct inode *inode, u32 lblk, struct vexfs_path *path);
-void vexfs_path_put(struct vexfs_path *path);
-int vexfs_root_check(struct super_block *sb, u64 block, u32 ino,
-		     const struct vexfs_extent_root *root);
-int vexfs_map(struct inode *inode, u32 lblk, struct vexfs_map *map);
-int vexfs_map_locked(struct inode *inode, u32 lblk, struct vexfs_map *map);
-int vexfs_ext_room(handle_t *handle, struct inode *inode, u32 lblk, int need);
-int vexfs_ext_insert(handle_t *handle, struct inode *inode, u32 lblk, u32 len,
-		     u64 pblk, bool unwritten);
-int vexfs_ext_alloc(handle_t *handle, struct inode *inode, u32 lblk, u32 want,
-		    bool unwritten, struct vexfs_map *map);
-int vexfs_ext_convert(handle_t *handle, struct inode *inode, u32 lblk,
-		      u32 len);
-int vexfs_remove_range(struct inode *inode, u32 first, u32 last);
-int vexfs_path_dirty(handle_t *handle, struct inode *inode,
-		     struct vexfs_node *node);
-int vexfs_path_access(handle_t *handle, struct inode *inode,
-		      struct vexfs_node *node);
-
-/* dir.c and dirmod.c */
-struct vexfs_dpath {
-	struct buffer_head *bh[VEXFS_DIR_LEVEL_MAX + 1];
-	int pos[VEXFS_DIR_LEVEL_MAX + 1];
-	int levels;		/* bh[levels - 1] is the leaf */
-	u64 next;		/* least key of the next leaf; 0: none */
-};
-
-const char *vexfs_leaf_check(const struct vexfs_leaf *leaf);
-const char *vexfs_index_check(const struct vexfs_index *index, u32 blocks);
-u64 vexfs_hash(const struct vexfs_sb_info *sbi, const char *name, int len);
-struct buffer_head *vexfs_dir_bread(struct inode *dir, u32 lblk, int level);
-int vexfs_dir_find(struct inode *dir, u64 key, struct vexfs_dpath *path);
-void vexfs_dpath_put(struct vexfs_dpath *path);
-struct vexfs_record *vexfs_dir_search(struct inode *dir,
-				      struct vexfs_leaf *leaf, u64 hash,
-				      const struct qstr *name);
-int vexfs_dir_lookup(struct inode *dir, const struct qstr *name, u32 *ino);
-int vexfs_dir_init(handle_t *handle, struct inode *dir);
-int vexfs_dir_add(handle_t *handle, struct inode *dir, const struct qstr *name,
-		  struct inode *inode);
-int vexfs_dir_remove(handle_t *handle, struct inode *dir,
-		     const struct qstr *name, u32 ino);
-int vexfs_dir_set(handle_t *handle, struct inode *dir, const struct qstr *name,
-		  u32 ino, struct inode *inode);
-u32 vexfs_dir_entries(const struct inode *dir);
-static inline unsigned int vexfs_record_size(unsigned int name_len)
-{
-	return (VEXFS_DIR_NAME_OFFSET + name_len + 7) & ~7U;
-}
-
-/* namei.c */
+/* namei.c and rename.c */
+void vexfs_drop_subdir(struct inode *dir);
+int vexfs_drop_name(handle_t *handle, struct inode *dir, struct inode *inode);
+int vexfs_rename(struct mnt_idmap *idmap, struct inode *old_dir,
+		 struct dentry *old, struct inode *new_dir, struct dentry *new,
+		 unsigned int flags);
 int vexfs_make_failed(handle_t *handle, struct inode *inode, int err);
 
 /* ioctl.c */
@@ -455,5 +388,7 @@ extern const struct file_operations vexfs_dir_ops;
 extern const struct file_operations vexfs_file_ops;
 extern const struct xattr_handler * const vexfs_xattr_handlers[];
 extern const struct super_operations vexfs_super_ops;
+
+#include "tree.h"
 
 #endif /* VEXFS_H */
