@@ -197,7 +197,7 @@ def mutated(loop: Loop, image: int) -> dict[str, Any]:
 def listing() -> dict[str, Any]:
     """Everything below the mount: type, mode, owner, links, size, device, and the hash of what it holds."""
     found: dict[str, Any] = {}
-    for folder, folders, names in os.walk(os.fsencode(MOUNT)):
+    for folder, folders, names in os.walk(os.fsencode(MOUNT), onerror=fail):
         for name in folders + names:
             path = os.path.join(folder, name)
             status = os.lstat(path)
@@ -214,6 +214,11 @@ def listing() -> dict[str, Any]:
             owner = [status.st_mode, status.st_nlink, status.st_uid, status.st_gid]
             found[shown] = [*owner, device, size, status.st_mtime_ns, digest.hexdigest()]
     return found
+
+
+def fail(error: OSError) -> None:
+    """A folder that cannot be listed is left out by os.walk unless it is told otherwise."""
+    raise error
 
 
 def encoded(device: int) -> int:
