@@ -56,6 +56,7 @@ impl Store {
             journal: None,
             is_aborted: AtomicBool::new(false),
             data_is_dirty: AtomicBool::new(false),
+            commits: 0,
             generations: 0,
         };
         store.read_state()?;
