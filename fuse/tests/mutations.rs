@@ -21,7 +21,10 @@ const DEADLINE: Duration = Duration::from_secs(60);
 
 fn number(name: &str) -> Option<u64> {
     let text = std::env::var(name).ok()?;
-    Some(text.parse().unwrap_or_else(|_| panic!("{name} is not a number: {text}")))
+    Some(
+        text.parse()
+            .unwrap_or_else(|_| panic!("{name} is not a number: {text}")),
+    )
 }
 
 #[test]
@@ -48,7 +51,12 @@ fn mutated_images_are_refused_read_or_repaired() {
         }
         let below: Arc<dyn BlockDevice> = device.clone();
         let began = Instant::now();
-        ordeal::undergo(&format!("{name} seed {seed}"), &below, &base.patches(seed), &mut tally);
+        ordeal::undergo(
+            &format!("{name} seed {seed}"),
+            &below,
+            &base.patches(seed),
+            &mut tally,
+        );
         let took = began.elapsed();
         assert!(took < DEADLINE, "{name} seed {seed} took {took:?}");
     }

@@ -82,10 +82,7 @@ pub(crate) fn parse(bytes: &[u8]) -> std::result::Result<Vec<Attribute>, &'stati
 }
 
 /// Takes in the attributes before the first that is wrong.
-fn parse_into(
-    mut bytes: &[u8],
-    all: &mut Vec<Attribute>,
-) -> std::result::Result<(), &'static str> {
+fn parse_into(mut bytes: &[u8], all: &mut Vec<Attribute>) -> std::result::Result<(), &'static str> {
     while let [namespace, name_len, low, high, rest @ ..] = bytes {
         let (name_len, value_len) = (
             usize::from(*name_len),

@@ -3,9 +3,7 @@
 
 use vexfs::disk::extents::{Child, Node, encode_block, parse_root};
 use vexfs::disk::journal::{Place, scan};
-use vexfs::disk::{
-    Block, BlockDevice, Expect, Inode, Kind, MemoryDevice, Slot, Superblock,
-};
+use vexfs::disk::{Block, BlockDevice, Expect, Inode, Kind, MemoryDevice, Slot, Superblock};
 
 use super::build;
 

@@ -100,7 +100,8 @@ fn change(device: &Arc<OverlayDevice>, large: u32) {
         let mut tx = store.begin(2).expect("begins");
         // Four blocks each: 1023 is no multiple.
         tx.write_inode(large, &inode).expect("writes");
-        tx.write_state(&mut |state| state.check_time = time).expect("writes");
+        tx.write_state(&mut |state| state.check_time = time)
+            .expect("writes");
         tx.finish().expect("finishes");
         store.commit().expect("commits");
     }
@@ -110,7 +111,8 @@ fn change(device: &Arc<OverlayDevice>, large: u32) {
     let next = tx.read_state().expect("is there").orphan_head;
     (inode.size, inode.flags, inode.orphan_next) = (100_000, FLAG_ORPHAN, next);
     tx.write_inode(large, &inode).expect("writes");
-    tx.write_state(&mut |state| state.orphan_head = large).expect("writes");
+    tx.write_state(&mut |state| state.orphan_head = large)
+        .expect("writes");
     let expect = Expect::of_inode(Kind::Symlink, large, 1);
     tx.new_meta(ESCAPED, expect)[..4].copy_from_slice(&MAGIC.to_be_bytes());
     let freed = tx.alloc_meta(0, expect).expect("finds room");
@@ -121,7 +123,8 @@ fn change(device: &Arc<OverlayDevice>, large: u32) {
     tx.finish().expect("finishes");
     store.commit().expect("commits");
     let mut tx = store.begin(1).expect("begins");
-    tx.write_state(&mut |state| state.check_time = 0).expect("writes");
+    tx.write_state(&mut |state| state.check_time = 0)
+        .expect("writes");
     tx.finish().expect("finishes");
     store.commit().expect("commits");
 }

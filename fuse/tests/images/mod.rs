@@ -38,7 +38,13 @@ pub const NAMES: [&str; 12] = [
 ];
 
 /// What mutations start from: small volumes that hold every structure.
-pub const BASES: [&str; 5] = ["files-4m", "files-16m", "names-8m", "trees-16m", "dirty-16m"];
+pub const BASES: [&str; 5] = [
+    "files-4m",
+    "files-16m",
+    "names-8m",
+    "trees-16m",
+    "dirty-16m",
+];
 
 /// Makes an image.
 pub fn build(name: &str) -> MemoryDevice {
@@ -135,7 +141,9 @@ fn files(volume: &mut DiskVolume) {
     let deep = make(volume, dir, "deep", NewNode::Directory);
     let inner = make(volume, deep, "inner", NewNode::Regular);
     write(volume, inner, 0, b"inner\n");
-    volume.link(plain, deep, OsStr::new("third")).expect("links");
+    volume
+        .link(plain, deep, OsStr::new("third"))
+        .expect("links");
     for (name, node) in [
         ("fifo", NewNode::Fifo),
         ("socket", NewNode::Socket),
@@ -187,10 +195,7 @@ fn holes(volume: &mut DiskVolume) {
     let behind = make(volume, root, "behind", NewNode::Regular);
     write(volume, punched, 0, &content(200_000, 4));
     write(volume, behind, 0, &content(6000, 5));
-    for (ino, from, len, keep) in [
-        (reserved, 0, 50_000, false),
-        (behind, 8192, 40_000, true),
-    ] {
+    for (ino, from, len, keep) in [(reserved, 0, 50_000, false), (behind, 8192, 40_000, true)] {
         let handle = volume.open_file(ino).expect("opens");
         volume.allocate(handle, from, len, keep).expect("reserves");
         volume.release(handle).expect("closes");
@@ -231,7 +236,12 @@ pub const TWINS: [&str; 2] = ["", ""];
 fn names(volume: &mut DiskVolume, count: u32) {
     let dir = make(volume, Ino::ROOT, "many", NewNode::Directory);
     let target = make(volume, Ino::ROOT, "target", NewNode::Regular);
-    let name = |n: u32| format!("a-name-of-some-length-{n:05}-{}", "x".repeat((n % 40) as usize));
+    let name = |n: u32| {
+        format!(
+            "a-name-of-some-length-{n:05}-{}",
+            "x".repeat((n % 40) as usize)
+        )
+    };
     for n in 0..count {
         let name = name(n);
         volume.link(target, dir, OsStr::new(&name)).expect("links");

@@ -21,11 +21,21 @@ pub fn fragmented(blocks: u64) -> MemoryDevice {
     let pieces = if blocks > 8192 { 2500 } else { 600 };
     for n in 0..pieces {
         // Two files written by turns lie in pieces.
-        write(&mut volume, wide, n * BLOCK, &content(BLOCK as usize, n as u8));
+        write(
+            &mut volume,
+            wide,
+            n * BLOCK,
+            &content(BLOCK as usize, n as u8),
+        );
         write(&mut volume, other, 2 * n * BLOCK, &content(10, 200));
     }
     for n in 0..7 {
-        write(&mut volume, deep, 2 * n * BLOCK, &content(BLOCK as usize, n as u8));
+        write(
+            &mut volume,
+            deep,
+            2 * n * BLOCK,
+            &content(BLOCK as usize, n as u8),
+        );
     }
     let size = AttrChange {
         size: Some(13 * BLOCK),

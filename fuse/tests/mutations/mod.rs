@@ -5,7 +5,9 @@
 use std::collections::BTreeMap;
 
 use vexfs::disk::journal::Place;
-use vexfs::disk::journal::format::{COMMIT, COMMIT_SUM, DESCRIPTOR, MAGIC, REVOKE, TAIL, block_sum};
+use vexfs::disk::journal::format::{
+    COMMIT, COMMIT_SUM, DESCRIPTOR, MAGIC, REVOKE, TAIL, block_sum,
+};
 use vexfs::disk::{BLOCK_SIZE, Block, BlockDevice, Geometry, Kind, MemoryDevice, Superblock, crc};
 
 /// A cheap source of decisions that a seed repeats.
@@ -125,7 +127,8 @@ impl Base {
         for _ in 0..8 {
             let at = self.targets[dice.below(self.targets.len())];
             let block = self.block(at);
-            let many = block[..4] == MAGIC.to_be_bytes() || block.header().magic == Kind::DirLeaf.magic();
+            let many =
+                block[..4] == MAGIC.to_be_bytes() || block.header().magic == Kind::DirLeaf.magic();
             // Of the superblock most damage ends at its checks.
             if !many || dice.below(4) == 0 {
                 return at;
@@ -192,11 +195,12 @@ impl Base {
     fn field(&self, dice: &mut Dice, at: u64, block: &Block) -> usize {
         if is_table(&self.geometry, at) {
             let slot = 512 * dice.below(8);
-            return slot + match dice.below(3) {
-                0 => dice.below(0x80),
-                1 => 0x80 + dice.below(0x80),
-                _ => dice.below(512),
-            };
+            return slot
+                + match dice.below(3) {
+                    0 => dice.below(0x80),
+                    1 => 0x80 + dice.below(0x80),
+                    _ => dice.below(512),
+                };
         }
         match dice.below(4) {
             0 => dice.below(BLOCK_SIZE),

@@ -6,9 +6,7 @@ use std::ffi::{OsStr, OsString};
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
-use vexfs::disk::{
-    BlockDevice, DiskVolume, Error, ErrorPolicy, OpenOptions, OverlayDevice, fsck,
-};
+use vexfs::disk::{BlockDevice, DiskVolume, Error, ErrorPolicy, OpenOptions, OverlayDevice, fsck};
 use vexfs::{AtimePolicy, AttrChange, DirEntry, FileKind, Ino, NewNode, Owner};
 
 use super::mutate::Patch;
@@ -84,19 +82,38 @@ pub fn undergo(what: &str, below: &Arc<dyn BlockDevice>, patches: &[Patch], tall
         let left: Vec<String> = last.findings.iter().map(ToString::to_string).collect();
         panic!("{what}: {before:#?} was repaired, but {left:#?} is left");
     }
-    let after = check(what, &device).unwrap_or_else(|| panic!("{what}: cannot be checked any more"));
-    assert!(after.is_empty(), "{what}: after repair of {before:#?} there is {after:#?}");
+    let after =
+        check(what, &device).unwrap_or_else(|| panic!("{what}: cannot be checked any more"));
+    assert!(
+        after.is_empty(),
+        "{what}: after repair of {before:#?} there is {after:#?}"
+    );
     tally.repaired += u32::from(!before.is_empty());
     // What is clean can be used.
-    let mut volume = open(&device, false).unwrap_or_else(|error| panic!("{what}: repaired, but {error}"));
+    let mut volume =
+        open(&device, false).unwrap_or_else(|error| panic!("{what}: repaired, but {error}"));
     let bad = Walk::of(&mut volume).bad;
-    assert!(bad.is_none(), "{what}: {before:#?} was repaired, but then {bad:?}");
-    let done = volume.make(Ino::ROOT, OsStr::new("after"), NewNode::Regular, 0o600, Owner { uid: 0, gid: 0 });
+    assert!(
+        bad.is_none(),
+        "{what}: {before:#?} was repaired, but then {bad:?}"
+    );
+    let done = volume.make(
+        Ino::ROOT,
+        OsStr::new("after"),
+        NewNode::Regular,
+        0o600,
+        Owner { uid: 0, gid: 0 },
+    );
     let room = done.is_ok() || matches!(&done, Err(Error::Volume(vexfs::Error::NoSpace)));
     assert!(room, "{what}: {before:#?} was repaired, but then {done:?}");
-    volume.close().unwrap_or_else(|error| panic!("{what}: repaired, but {error}"));
+    volume
+        .close()
+        .unwrap_or_else(|error| panic!("{what}: repaired, but {error}"));
     let used = check(what, &device).unwrap_or_default();
-    assert!(used.is_empty(), "{what}: {before:#?} was repaired and used, then {used:#?}");
+    assert!(
+        used.is_empty(),
+        "{what}: {before:#?} was repaired and used, then {used:#?}"
+    );
 }
 
 /// The findings, or none if the check refuses with a reason.
@@ -128,7 +145,9 @@ impl Walk {
     fn note<T>(&mut self, what: &str, done: Result<T, Error>) -> Option<T> {
         match done {
             Ok(done) => Some(done),
-            Err(Error::Corrupt(_) | Error::Device(_) | Error::Aborted) if self.bad.is_some() => None,
+            Err(Error::Corrupt(_) | Error::Device(_) | Error::Aborted) if self.bad.is_some() => {
+                None
+            }
             Err(error @ (Error::Corrupt(_) | Error::Device(_) | Error::Aborted)) => {
                 self.bad = Some(format!("{what}: {error}"));
                 None

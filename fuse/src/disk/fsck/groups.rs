@@ -8,11 +8,7 @@ use crate::disk::summary::GroupSummary;
 use crate::disk::{Block, Geometry, MetaRead, Result, Slot};
 
 /// A slot of an inode table's block.
-pub(super) fn slot(
-    geometry: &Geometry,
-    (ino, table): (u32, u64),
-    block: &Block,
-) -> Result<Slot> {
+pub(super) fn slot(geometry: &Geometry, (ino, table): (u32, u64), block: &Block) -> Result<Slot> {
     let byte = (geometry.index_of_inode(ino) % INODES_PER_BLOCK) as usize * INODE_SIZE;
     let mut bytes = [0; INODE_SIZE];
     bytes.copy_from_slice(&block[byte..byte + INODE_SIZE]);

@@ -45,12 +45,18 @@ pub(super) fn find(device: &dyn BlockDevice) -> Result<Head> {
     let Some(first) = first else {
         let Some(copy) = copies(device)? else {
             return Err(match findings.pop() {
-                Some(found) => Error::Invalid(format!("{}, and no copy of it is valid", found.words)),
+                Some(found) => {
+                    Error::Invalid(format!("{}, and no copy of it is valid", found.words))
+                }
                 None => Error::NotVexfs,
             });
         };
         if findings.is_empty() {
-            findings.push(finding("sb-valid", 0, "corrupt superblock at block 0: magic"));
+            findings.push(finding(
+                "sb-valid",
+                0,
+                "corrupt superblock at block 0: magic",
+            ));
         }
         return Ok(Head {
             superblock: copy,
@@ -80,7 +86,10 @@ fn copies(device: &dyn BlockDevice) -> Result<Option<Superblock>> {
         match Superblock::parse(&block, at, device.blocks()) {
             Ok(copy) => {
                 let serial = |copy: &Superblock| copy.raw().serial.get();
-                if best.as_ref().is_none_or(|best| serial(best) < serial(&copy)) {
+                if best
+                    .as_ref()
+                    .is_none_or(|best| serial(best) < serial(&copy))
+                {
                     best = Some(copy);
                 }
             }

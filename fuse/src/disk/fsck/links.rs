@@ -112,11 +112,7 @@ impl Checker {
     }
 
     /// Plans where what nothing reaches goes.
-    pub(super) fn unreached(
-        &mut self,
-        orphans: &HashSet<u32>,
-        children: &BTreeMap<u32, Vec<u32>>,
-    ) {
+    pub(super) fn unreached(&mut self, orphans: &HashSet<u32>, children: &BTreeMap<u32, Vec<u32>>) {
         let listed: HashSet<u32> = match &self.plan.orphans {
             Some(list) => list.iter().copied().collect(),
             None => orphans.clone(),

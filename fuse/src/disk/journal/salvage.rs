@@ -4,8 +4,8 @@
 use super::format::JournalSuper;
 use super::scan::{replay, scan_known};
 use super::{Log, LoggedTransaction, Place, flush};
-use crate::disk::device::BlockDevice;
 use crate::disk::block::Kind;
+use crate::disk::device::BlockDevice;
 use crate::disk::error::{Error, Result, device_failure};
 use crate::disk::geometry::Geometry;
 
@@ -60,7 +60,10 @@ fn longest(
                 // Without the transactions from here on, a copy may count that one of them revoked: once more.
                 let position = what.block.saturating_sub(place.start);
                 let broken = |known: &LoggedTransaction| {
-                    known.tags.iter().any(|tag| u64::from(tag.position) == position)
+                    known
+                        .tags
+                        .iter()
+                        .any(|tag| u64::from(tag.position) == position)
                 };
                 let kept = log.transactions.iter().position(broken).unwrap_or(0);
                 log.next = log.transactions[kept].sequence;

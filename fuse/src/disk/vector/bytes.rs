@@ -3,7 +3,7 @@
 
 use super::slots::{MAP, StoreRef};
 use crate::disk::extents::Extent;
-use crate::disk::{BLOCK_SIZE, Inode, Kind, MetaRead, Result, Store, Tx, corrupt, map};
+use crate::disk::{BLOCK_SIZE, Inode, Kind, MetaRead, Result, Tx, corrupt, map};
 use crate::error::Error;
 
 const BLOCK: u64 = BLOCK_SIZE as u64;
@@ -22,24 +22,31 @@ pub fn extend_values(out: &mut Vec<f32>, bytes: &[u8]) {
     out.extend(words.iter().map(|word| f32::from_le_bytes(*word)));
 }
 
-/// Reads `buffer.len()` bytes of the vectors from `start` on, all below the store's size.
+/// Reads `buffer.len()` bytes of the vectors from `start` on, all below the store's size. `read_blocks` reads blocks of
+/// data.
 ///
 /// # Errors
 /// Reading failed; a block is not mapped and written.
-pub fn read(device: &Store, store: StoreRef<'_>, start: u64, buffer: &mut [u8]) -> Result<()> {
+pub fn read<R: MetaRead + ?Sized>(
+    meta: &R,
+    read_blocks: &dyn Fn(u64, &mut [u8]) -> Result<()>,
+    store: StoreRef<'_>,
+    start: u64,
+    buffer: &mut [u8],
+) -> Result<()> {
     let mut at = start;
     let end = start + buffer.len() as u64;
     let mut blocks = Vec::new();
     while at < end {
-        let extent = written(device, store, at / BLOCK)?;
+        let extent = written(meta, store, at / BLOCK)?;
         let part = extent.slice(at / BLOCK, end.div_ceil(BLOCK));
         let to = end.min(part.end() * BLOCK);
         let place = &mut buffer[(at - start) as usize..(to - start) as usize];
         if at.is_multiple_of(BLOCK) && place.len().is_multiple_of(BLOCK_SIZE) {
-            device.read_data(part.pblk, place)?;
+            read_blocks(part.pblk, place)?;
         } else {
             blocks.resize(part.len as usize * BLOCK_SIZE, 0);
-            device.read_data(part.pblk, &mut blocks)?;
+            read_blocks(part.pblk, &mut blocks)?;
             let skip = (at % BLOCK) as usize;
             place.copy_from_slice(&blocks[skip..skip + place.len()]);
         }
@@ -49,7 +56,7 @@ pub fn read(device: &Store, store: StoreRef<'_>, start: u64, buffer: &mut [u8]) 
 }
 
 /// The written extent that has this block.
-fn written(meta: &Store, store: StoreRef<'_>, lblk: u64) -> Result<Extent> {
+fn written<R: MetaRead + ?Sized>(meta: &R, store: StoreRef<'_>, lblk: u64) -> Result<Extent> {
     let extent = map::at(meta, store.ino, store.inode, lblk)?;
     match extent {
         Some(extent) if !extent.unwritten => Ok(extent),

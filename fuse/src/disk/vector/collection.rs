@@ -188,7 +188,13 @@ impl Collection {
                     ino: self.ino,
                     inode: &inode,
                 };
-                bytes::read(device, store, start, &mut out[..old])?;
+                bytes::read(
+                    device,
+                    &|at, to| device.read_data(at, to),
+                    store,
+                    start,
+                    &mut out[..old],
+                )?;
             }
         }
         let stride = u64::from(self.shape.stride());
@@ -245,7 +251,13 @@ impl Collection {
                 ino: self.ino,
                 inode,
             };
-            bytes::read(store, store_ref, (first * stride) as u64, part)?;
+            bytes::read(
+                store,
+                &|at, to| store.read_data(at, to),
+                store_ref,
+                (first * stride) as u64,
+                part,
+            )?;
             elements.clear();
             extend_values(&mut elements, part);
             show(first, &elements);

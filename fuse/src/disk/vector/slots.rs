@@ -192,23 +192,56 @@ pub fn set_entry(
 /// # Errors
 /// No space.
 pub fn grow(tx: &mut Tx<'_>, ino: u32, inode: &mut Inode, from: u32, slots: u32) -> Result<()> {
-    for index in blocks_of(from)..blocks_of(slots) {
-        let expect = StoreRef { ino, inode }.expect();
-        let goal = match map::last(&*tx, ino, inode)? {
-            Some(last) => last.pblk + u64::from(last.len),
-            None => tx.geometry().inode_place(ino).map_or(0, |(block, _)| block),
-        };
-        let pblk = tx.alloc_meta(goal, expect)?;
-        let block = tx.get_mut(pblk, expect, &|_| Ok(()))?;
-        block.put_u32(FIRST_SLOT, index * ENTRIES);
-        let extent = Extent {
-            lblk: MAP + index,
-            len: 1,
-            pblk,
-            unwritten: false,
-        };
-        map::insert(tx, ino, inode, extent)?;
+    (blocks_of(from)..blocks_of(slots)).try_for_each(|index| add_block(tx, ino, inode, index))
+}
+
+fn add_block(tx: &mut Tx<'_>, ino: u32, inode: &mut Inode, index: u32) -> Result<()> {
+    let expect = StoreRef { ino, inode }.expect();
+    let goal = match map::last(&*tx, ino, inode)? {
+        Some(last) => last.pblk + u64::from(last.len),
+        None => tx.geometry().inode_place(ino).map_or(0, |(block, _)| block),
+    };
+    let pblk = tx.alloc_meta(goal, expect)?;
+    let block = tx.get_mut(pblk, expect, &|_| Ok(()))?;
+    block.put_u32(FIRST_SLOT, index * ENTRIES);
+    let extent = Extent {
+        lblk: MAP + index,
+        len: 1,
+        pblk,
+        unwritten: false,
+    };
+    map::insert(tx, ino, inode, extent)
+}
+
+/// Makes a map block anew, where it is or, if it is not mapped, in a new place. The caller writes the inode.
+///
+/// # Errors
+/// No space; reading failed, or a check did.
+pub fn replace(
+    tx: &mut Tx<'_>,
+    ino: u32,
+    inode: &mut Inode,
+    index: u32,
+    entries: &[(u32, SlotEntry)],
+) -> Result<()> {
+    let lblk = u64::from(MAP) + u64::from(index);
+    let expect = StoreRef { ino, inode }.expect();
+    let there = map::at(&*tx, ino, inode, lblk)?;
+    if let Some(unwritten) = there.filter(|extent| extent.unwritten) {
+        map::set_written(tx, ino, inode, unwritten.slice(lblk, lblk + 1))?;
     }
+    let block = match there {
+        Some(extent) => tx.new_meta(extent.slice(lblk, lblk + 1).pblk, expect),
+        None => {
+            add_block(tx, ino, inode, index)?;
+            let (at, _) = StoreRef { ino, inode }.block(&*tx, index)?;
+            tx.get_mut(at, expect, &|_| Ok(()))?
+        }
+    };
+    block.put_u32(FIRST_SLOT, index * ENTRIES);
+    entries
+        .iter()
+        .for_each(|(slot, entry)| put(block, *slot, Some(*entry)));
     Ok(())
 }
 

@@ -7,12 +7,12 @@ use super::super::Checker;
 use crate::disk::error::device_failure;
 use crate::disk::extents::{Extent, Node, ROOT_ENTRIES, encode_root};
 use crate::disk::group::{self, Bitmap};
-use crate::disk::layout::{INODE_SIZE, INODES_PER_BLOCK, RawSummaryEntry, STATE_BLOCK, SUMMARY_ENTRIES};
+use crate::disk::layout::{
+    INODE_SIZE, INODES_PER_BLOCK, RawSummaryEntry, STATE_BLOCK, SUMMARY_ENTRIES,
+};
 use crate::disk::state::{self, State};
 use crate::disk::summary::{self, GroupSummary};
-use crate::disk::{
-    BLOCK_SIZE, Block, Expect, FLAG_ORPHAN, Inode, Kind, MetaRead, Result,
-};
+use crate::disk::{BLOCK_SIZE, Block, Expect, FLAG_ORPHAN, Inode, Kind, MetaRead, Result};
 
 impl Checker {
     fn write(&self, at: u64, kind: Kind, block: &Block) -> Result<()> {
@@ -220,7 +220,9 @@ impl Checker {
         let (mut block, mut state) = (Block::zeroed(), State::default());
         block.set_header(STATE_BLOCK, state::EXPECT);
         if !self.plan.state {
-            let old = self.raw.read_meta(STATE_BLOCK, state::EXPECT, &|_| Ok(()))?;
+            let old = self
+                .raw
+                .read_meta(STATE_BLOCK, state::EXPECT, &|_| Ok(()))?;
             block = (*old).clone();
             state = self.raw.read_state()?;
         }

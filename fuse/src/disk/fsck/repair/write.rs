@@ -97,7 +97,10 @@ fn mark(device: &dyn BlockDevice, geometry: &Geometry) -> Result<()> {
         .read_blocks(STATE_BLOCK, &mut block[..])
         .map_err(failed)?;
     let header = block.check_header(geometry.seed, STATE_BLOCK, state::EXPECT);
-    if header.and_then(|()| State::check(geometry, &block)).is_err() {
+    if header
+        .and_then(|()| State::check(geometry, &block))
+        .is_err()
+    {
         return Ok(());
     }
     let mut state = State::decode(&block);

@@ -151,7 +151,8 @@ impl DiskVolume {
         let (at, entry) = members::entry_of(&self.store, store, shape, ino, inode)?;
         let mut raw = vec![0; usize::from(shape.dimension) * 4];
         let start = u64::from(slot) * u64::from(shape.stride());
-        bytes::read(&self.store, store, start, &mut raw)?;
+        let read = |at, to: &mut [u8]| self.store.read_data(at, to);
+        bytes::read(&self.store, &read, store, start, &mut raw)?;
         let seed = self.store.geometry().seed;
         if vector_crc(seed, ino, inode.generation, &raw) != entry.crc {
             let error = corrupt(Kind::Vector, at, Some(ino), "checksum");
