@@ -314,6 +314,11 @@ class Collection:
 def _keys(keys: ArrayLike) -> NDArray[np.uint64]:
     """Ids or inode numbers as unsigned 64-bit integers; negative ones and fractions are refused."""
     raw = np.asarray(keys)
+    if raw.dtype.kind in "fO" and not isinstance(keys, np.ndarray):
+        # numpy takes a list with numbers above 2^63 for floats.
+        exact = np.asarray(keys, object)
+        if all(isinstance(key, int) and 0 <= key < 1 << 64 for key in exact.flat):
+            raw = exact.astype(np.uint64)
     if raw.ndim != 1:
         raise ValueError(f"ids have shape {raw.shape}; a list of numbers is wanted")
     if raw.size and (raw.dtype.kind not in "iu" or (raw.dtype.kind == "i" and raw.min() < 0)):

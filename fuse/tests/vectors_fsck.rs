@@ -9,9 +9,7 @@ use std::sync::Arc;
 use vexfs::disk::layout::INODE_SIZE;
 use vexfs::disk::vector::{Metric, Query, Shape, StoreRef, slots};
 use vexfs::disk::volume::{Add, Keys};
-use vexfs::disk::{
-    Block, BlockDevice, FLAG_COLLECTION, Inode, MetaRead, Slot, Superblock, fsck,
-};
+use vexfs::disk::{Block, BlockDevice, FLAG_COLLECTION, Inode, MetaRead, Slot, Superblock, fsck};
 use vexfs::{Ino, NewNode};
 use volumes::{OWNER, assert_clean, format, open};
 
@@ -36,7 +34,9 @@ impl Damaged {
         let mut volume = open(&device).expect("opens");
         let made = volume.make(Ino::ROOT, OsStr::new("c"), NewNode::Directory, 0o755, OWNER);
         let dir = made.expect("makes").ino;
-        volume.collection_create(dir, 40, Metric::L2).expect("creates");
+        volume
+            .collection_create(dir, 40, Metric::L2)
+            .expect("creates");
         let vectors: Vec<Vec<f32>> = (0..COUNT).map(vector).collect();
         let entries: Vec<(u64, &[f32])> = (0..).zip(vectors.iter().map(Vec::as_slice)).collect();
         let add = Keys::Ids(Add {
@@ -45,7 +45,13 @@ impl Damaged {
             exclusive: true,
         });
         let members = volume.vector_set(dir, add, &entries).expect("adds").inodes;
-        let made = volume.make(Ino::ROOT, OsStr::new("plain"), NewNode::Regular, 0o644, OWNER);
+        let made = volume.make(
+            Ino::ROOT,
+            OsStr::new("plain"),
+            NewNode::Regular,
+            0o644,
+            OWNER,
+        );
         let plain = made.expect("makes").ino.0 as u32;
         volume.close().expect("closes");
         assert_clean(&device);
@@ -61,7 +67,9 @@ impl Damaged {
     }
 
     fn place(&self, ino: u32) -> (u64, usize, u32) {
-        let geometry = Superblock::read(&*self.device).expect("is valid").geometry();
+        let geometry = Superblock::read(&*self.device)
+            .expect("is valid")
+            .geometry();
         let (at, byte) = geometry.inode_place(ino).expect("exists");
         (at, byte, geometry.seed)
     }
@@ -76,7 +84,9 @@ impl Damaged {
         let (at, byte, _) = self.place(ino);
         let mut bytes = [0; INODE_SIZE];
         bytes.copy_from_slice(&self.block(at)[byte..byte + INODE_SIZE]);
-        let geometry = Superblock::read(&*self.device).expect("is valid").geometry();
+        let geometry = Superblock::read(&*self.device)
+            .expect("is valid")
+            .geometry();
         match Slot::parse(&geometry, ino, at, &bytes).expect("is valid") {
             Slot::Used(inode) => *inode,
             other => panic!("{other:?}"),
@@ -184,7 +194,10 @@ fn a_damaged_vector_goes_and_the_others_stay() {
     let pblk = u64::from_le_bytes(root[24..32].try_into().expect("eight bytes"));
     let mut block = damaged.block(pblk);
     block[1300] ^= 1;
-    damaged.device.write_blocks(pblk, &block[..]).expect("writes");
+    damaged
+        .device
+        .write_blocks(pblk, &block[..])
+        .expect("writes");
     assert_eq!(damaged.repaired(&["coll-crc"]), ALL - 1);
 }
 

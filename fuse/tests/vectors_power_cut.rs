@@ -23,7 +23,9 @@ const ADD: Keys = Keys::Ids(Add {
 });
 
 fn vector(seed: u64) -> Vec<f32> {
-    (0..DIMENSION).map(|i| (seed * 64 + i as u64) as f32).collect()
+    (0..DIMENSION)
+        .map(|i| (seed * 64 + i as u64) as f32)
+        .collect()
 }
 
 /// What each id's vector may be: its seed, or none.
@@ -50,7 +52,9 @@ fn run(crash: &Arc<CrashDevice>, dice: &mut Dice) -> (Ino, Vec<(usize, State)>, 
     let mut volume = open(&device).expect("opens");
     let made = volume.make(Ino::ROOT, OsStr::new("c"), NewNode::Directory, 0o755, OWNER);
     let dir = made.expect("makes").ino;
-    volume.collection_create(dir, DIMENSION as u32, Metric::L2).expect("creates");
+    volume
+        .collection_create(dir, DIMENSION as u32, Metric::L2)
+        .expect("creates");
     volume.sync().expect("syncs");
     let mut state = State::new();
     let mut synced = vec![(crash.moments(), state.clone())];
@@ -67,7 +71,8 @@ fn run(crash: &Arc<CrashDevice>, dice: &mut Dice) -> (Ino, Vec<(usize, State)>, 
             4 => {
                 let contents: Vec<Vec<f32>> = (0..10).map(|_| vector(step)).collect();
                 let ids = (0..10).map(|i| (id + i) % IDS);
-                let entries: Vec<(u64, &[f32])> = ids.zip(contents.iter().map(Vec::as_slice)).collect();
+                let entries: Vec<(u64, &[f32])> =
+                    ids.zip(contents.iter().map(Vec::as_slice)).collect();
                 for (id, _) in &entries {
                     state.insert(*id, step);
                 }
@@ -117,9 +122,15 @@ fn a_power_cut_leaves_the_state_after_some_operation_and_nothing_synced_is_lost(
                 let now = held(&volume, dir);
                 assert!(history.contains(&now), "{now:?} was never there");
                 let at_least = last.map_or(0, |last| {
-                    history.iter().position(|then| *then == synced[last].1).unwrap_or(0)
+                    history
+                        .iter()
+                        .position(|then| *then == synced[last].1)
+                        .unwrap_or(0)
                 });
-                assert!(history[at_least..].contains(&now), "{now:?} is older than what was synced");
+                assert!(
+                    history[at_least..].contains(&now),
+                    "{now:?} is older than what was synced"
+                );
             } else {
                 assert_eq!(last, None, "a synced collection is gone");
             }

@@ -115,6 +115,7 @@ impl Store {
             return Err(Error::ReadOnly(self.device.name().to_owned()));
         }
         refuse_unknown(&self.superblock)?;
+        self.superblock.refresh_backups(&*self.device)?;
         let mut journal = Journal::open(self.device.clone(), Place::of(&self.superblock))?;
         let errno = journal.errno();
         let now = (self.options.clock)();
