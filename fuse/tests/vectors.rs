@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Vector collections of a volume on a device: what each operation gives and refuses, through remounts, with fsck clean.
 
+mod collections;
 mod volumes;
 
-use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::sync::Arc;
 
-use proptest::prelude::*;
+use collections::{ADD, add, collection, make, nearest};
 use rustix::io::Errno;
 use vexfs::disk::vector::{Metric, Query, distance};
 use vexfs::disk::volume::{Add, Keys};
@@ -15,47 +15,8 @@ use vexfs::disk::{BlockDevice, DiskVolume, Error, OpenOptions};
 use vexfs::{AtimePolicy, Ino, NewNode, Owner, RenameMode};
 use volumes::{Dice, OWNER, assert_clean, format, open, options};
 
-const ADD: Add = Add {
-    mode: 0o640,
-    owner: OWNER,
-    exclusive: false,
-};
-
-fn make(volume: &mut DiskVolume, dir: Ino, name: &str, node: NewNode) -> Ino {
-    let made = volume.make(dir, OsStr::new(name), node, 0o755, OWNER);
-    made.expect("makes").ino
-}
-
-fn collection(volume: &mut DiskVolume, name: &str, dimension: u32, metric: Metric) -> Ino {
-    let dir = make(volume, Ino::ROOT, name, NewNode::Directory);
-    volume
-        .collection_create(dir, dimension, metric)
-        .expect("becomes a collection");
-    dir
-}
-
-fn add(volume: &mut DiskVolume, dir: Ino, id: u64, vector: &[f32]) -> u32 {
-    let done = volume.vector_set(dir, Keys::Ids(ADD), &[(id, vector)]);
-    let done = done.expect("adds");
-    assert_eq!(done.error, None);
-    done.inodes[0]
-}
-
 fn errno<T: std::fmt::Debug>(result: Result<T, Error>) -> Errno {
     Errno::from_raw_os_error(result.expect_err("is refused").errno())
-}
-
-fn nearest(volume: &mut DiskVolume, dir: Ino, query: &[f32], k: usize) -> Vec<(u32, f64)> {
-    let query = Query {
-        vector: query,
-        k,
-        after: None,
-    };
-    let (found, _) = volume.search(dir, query).expect("searches");
-    found
-        .iter()
-        .map(|found| (found.ino, found.distance))
-        .collect()
 }
 
 #[test]
@@ -360,191 +321,6 @@ fn a_full_volume_does_entries_whole_or_not_at_all() {
     assert_eq!(volume.space().free_blocks, free);
 }
 
-#[derive(Debug, Clone)]
-enum Step {
-    Add(u64, u8),
-    AddMany(u64, u8, u8),
-    Set(u64, u8),
-    Remove(u64),
-    Unlink(u64),
-    Rename(u64, u64),
-    Search(u8, usize),
-    Sync,
-    Remount,
-}
-
-fn step() -> impl Strategy<Value = Step> {
-    let id = 0_u64..40;
-    prop_oneof![
-        4 => (id.clone(), any::<u8>()).prop_map(|(id, x)| Step::Add(id, x)),
-        2 => (id.clone(), any::<u8>(), 1_u8..60).prop_map(|(id, x, n)| Step::AddMany(id, x, n)),
-        3 => (id.clone(), any::<u8>()).prop_map(|(id, x)| Step::Set(id, x)),
-        2 => id.clone().prop_map(Step::Remove),
-        3 => id.clone().prop_map(Step::Unlink),
-        1 => (id.clone(), id).prop_map(|(a, b)| Step::Rename(a, b)),
-        2 => (any::<u8>(), 1_usize..30).prop_map(|(x, k)| Step::Search(x, k)),
-        1 => Just(Step::Sync),
-        1 => Just(Step::Remount),
-    ]
-}
-
-fn vector(seed: u8, dimension: usize) -> Vec<f32> {
-    (0..dimension)
-        .map(|i| f32::from(seed.wrapping_mul(31).wrapping_add((i * 7) as u8)) / 16.0 - 8.0)
-        .collect()
-}
-
-/// Names, the inode and the vector of each.
-type Members = BTreeMap<u64, (u32, Option<u8>)>;
-
-struct Case {
-    device: Arc<dyn BlockDevice>,
-    volume: DiskVolume,
-    dir: Ino,
-    dimension: usize,
-    metric: Metric,
-    members: Members,
-}
-
-impl Case {
-    fn new(dimension: usize, metric: Metric) -> Self {
-        let device: Arc<dyn BlockDevice> = Arc::new(format(4096));
-        let mut volume = open(&device).expect("opens");
-        let dir = collection(&mut volume, "c", dimension as u32, metric);
-        let members = Members::new();
-        Self {
-            device,
-            volume,
-            dir,
-            dimension,
-            metric,
-            members,
-        }
-    }
-
-    fn check(&mut self, seed: u8, k: usize) {
-        let query = vector(seed, self.dimension);
-        let mut want: Vec<(f64, u32)> = self
-            .members
-            .values()
-            .filter_map(|(ino, x)| {
-                Some((
-                    distance(self.metric, &query, &vector((*x)?, self.dimension)),
-                    *ino,
-                ))
-            })
-            .collect();
-        want.sort_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
-        let want: Vec<(u32, f64)> = want.iter().map(|(d, ino)| (*ino, *d)).take(k).collect();
-        assert_eq!(nearest(&mut self.volume, self.dir, &query, k), want);
-    }
-
-    fn apply(&mut self, step: &Step) {
-        let Self {
-            volume,
-            dir,
-            dimension,
-            members,
-            ..
-        } = self;
-        let (dir, dimension) = (*dir, *dimension);
-        let name = |id: &u64| id.to_string();
-        match step {
-            Step::Add(id, x) => {
-                let ino = add(volume, dir, *id, &vector(*x, dimension));
-                members.insert(*id, (ino, Some(*x)));
-            }
-            Step::AddMany(first, x, count) => {
-                // Ids come twice: the later one counts.
-                let ids: Vec<u64> = (0..u64::from(*count))
-                    .map(|i| (first + i * 3) % 50)
-                    .collect();
-                let seeds: Vec<u8> = (0..*count).map(|i| x.wrapping_add(i)).collect();
-                let vectors: Vec<Vec<f32>> = seeds.iter().map(|x| vector(*x, dimension)).collect();
-                let entries: Vec<(u64, &[f32])> = ids
-                    .iter()
-                    .copied()
-                    .zip(vectors.iter().map(Vec::as_slice))
-                    .collect();
-                let done = volume
-                    .vector_set(dir, Keys::Ids(ADD), &entries)
-                    .expect("adds");
-                assert_eq!((done.error, done.inodes.len()), (None, ids.len()));
-                for ((id, x), ino) in ids.iter().zip(seeds).zip(done.inodes) {
-                    members.insert(*id, (ino, Some(x)));
-                }
-            }
-            Step::Set(id, x) => {
-                let Some((ino, held)) = members.get_mut(id) else {
-                    return;
-                };
-                let content = vector(*x, dimension);
-                let entries: [(u64, &[f32]); 1] = [(u64::from(*ino), &content)];
-                volume
-                    .vector_set(dir, Keys::Inodes, &entries)
-                    .expect("sets");
-                *held = Some(*x);
-            }
-            Step::Remove(id) => {
-                let Some((ino, held)) = members.get_mut(id) else {
-                    return;
-                };
-                let removed = volume.vector_remove(dir, &[u64::from(*ino)]);
-                assert_eq!(removed.is_ok(), held.is_some());
-                *held = None;
-            }
-            Step::Unlink(id) => {
-                let done = volume.unlink(dir, OsStr::new(&name(id)));
-                assert_eq!(done.is_ok(), members.remove(id).is_some());
-            }
-            Step::Rename(a, b) => {
-                let done = volume.rename(
-                    dir,
-                    OsStr::new(&name(a)),
-                    dir,
-                    OsStr::new(&name(b)),
-                    RenameMode::Replace,
-                );
-                assert_eq!(done.is_ok(), members.contains_key(a));
-                if let Some(moved) = members.remove(a) {
-                    members.insert(*b, moved);
-                }
-            }
-            Step::Search(x, k) => self.check(*x, *k),
-            Step::Sync => {
-                volume.sync().expect("syncs");
-                assert_clean(&self.device);
-            }
-            Step::Remount => {
-                volume.close().expect("closes");
-                assert_clean(&self.device);
-                *volume = open(&self.device).expect("opens again");
-            }
-        }
-    }
-}
-
-proptest! {
-    #![proptest_config(ProptestConfig { cases: 40, failure_persistence: None, ..ProptestConfig::default() })]
-
-    #[test]
-    fn a_collection_behaves_as_a_map_of_vectors(
-        steps in prop::collection::vec(step(), 1..80),
-        dimension in prop::sample::select(vec![1_usize, 3, 16, 130, 700]),
-        metric in prop::sample::select(vec![Metric::L2, Metric::InnerProduct, Metric::Cosine]),
-    ) {
-        let mut case = Case::new(dimension, metric);
-        steps.iter().for_each(|step| case.apply(step));
-        case.check(9, 1000);
-        for (ino, held) in case.members.clone().values() {
-            let read = case.volume.vector(case.dir, u64::from(*ino)).ok();
-            prop_assert_eq!(read, held.map(|x| vector(x, dimension)));
-        }
-        case.apply(&Step::Remount);
-        case.check(77, 1000);
-    }
-}
-
 #[test]
 fn the_owner_of_added_files_is_the_directorys_group_where_it_asks_for_that() {
     let device: Arc<dyn BlockDevice> = Arc::new(format(4096));
@@ -564,4 +340,24 @@ fn the_owner_of_added_files_is_the_directorys_group_where_it_asks_for_that() {
     let done = volume.vector_set(dir, keys, &[(3, &[1.0])]).expect("adds");
     let attr = volume.attr(Ino(done.inodes[0].into())).expect("exists");
     assert_eq!((attr.uid, attr.gid, attr.perm), (5, 77, 0o777));
+}
+
+#[test]
+fn a_backup_that_a_power_cut_left_behind_is_written_by_the_next_mount() {
+    let device: Arc<dyn BlockDevice> = Arc::new(format(1024));
+    let old = vexfs::disk::Superblock::read_at(&*device, 1023).expect("a copy");
+    let mut volume = open(&device).expect("opens");
+    collection(&mut volume, "c", 1, Metric::L2);
+    volume.close().expect("closes");
+    device
+        .write_blocks(1023, &old.to_block(1023)[..])
+        .expect("writes");
+    assert_clean(&device);
+    open(&device).expect("opens").close().expect("closes");
+    let new = vexfs::disk::Superblock::read_at(&*device, 1023).expect("a copy");
+    assert_eq!(
+        (new.raw().serial.get(), new.ro_compat() & 2),
+        (old.raw().serial.get() + 1, 2)
+    );
+    assert_clean(&device);
 }
