@@ -1,32 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The store below the level of files: mkfs, transactions, allocation, rollback, remounting.
 
+mod stores;
+
 use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::{Mutex, PoisonError};
+
+use stores::{open, quiet, volume};
 use vexfs::disk::mkfs::{self, Identity};
 use vexfs::disk::state::{CLEAN, ERROR};
 use vexfs::disk::{
     Error, ErrorPolicy, Expect, Inode, Kind, MemoryDevice, MetaRead, OpenOptions, Store,
 };
-
-fn volume(blocks: u64) -> Arc<MemoryDevice> {
-    let device = MemoryDevice::new(blocks);
-    mkfs::format(&device, &mkfs::Options::new(Identity::from_seed(&[7; 16]))).expect("mkfs");
-    Arc::new(device)
-}
-
-fn quiet() -> OpenOptions {
-    OpenOptions {
-        log: Arc::new(|_| {}),
-        clock: Arc::new(|| 1_000_000_007),
-        ..OpenOptions::default()
-    }
-}
-
-fn open(device: &Arc<MemoryDevice>) -> Store {
-    Store::open(device.clone(), quiet()).expect("open")
-}
 
 fn no_space(error: &Error) -> bool {
     matches!(error, Error::Volume(vexfs::Error::NoSpace))

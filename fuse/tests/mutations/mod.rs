@@ -103,8 +103,30 @@ impl Base {
         for _ in 0..=dice.below(4) {
             self.damage(&mut dice, &mut changed);
         }
+        self.difference(&changed)
+    }
+
+    /// Writes bytes into one of the blocks that a reader checks, counted round.
+    pub fn change(
+        &self,
+        changed: &mut BTreeMap<u64, Block>,
+        which: usize,
+        sealed: bool,
+        offset: usize,
+        bytes: &[u8],
+    ) {
+        let at = self.targets[which % self.targets.len()];
+        let block = changed.entry(at).or_insert_with(|| self.block(at));
+        block[offset..offset + bytes.len()].copy_from_slice(bytes);
+        if sealed {
+            reseal(&self.geometry, at, block);
+        }
+    }
+
+    /// Changed blocks as patches.
+    pub fn difference(&self, changed: &BTreeMap<u64, Block>) -> Vec<Patch> {
         let mut patches = Vec::new();
-        for (at, block) in changed {
+        for (&at, block) in changed {
             let old = self.block(at);
             let differ = |i: &usize| old[*i] != block[*i];
             let (first, last) = ((0..BLOCK_SIZE).find(differ), (0..BLOCK_SIZE).rfind(differ));

@@ -103,8 +103,24 @@ impl DiskVolume {
         }
     }
 
+    /// Before a file becomes longer, or is written: a truncation that failed on the way is finished, since what it has
+    /// left behind the end must never be seen again.
+    pub(super) fn settle(&mut self, ino: u32) -> Result<()> {
+        if !self.unfinished.contains(&ino) {
+            return Ok(());
+        }
+        if self.store.read_inode(ino)?.flags & FLAG_ORPHAN != 0 {
+            return self.finish_truncation(ino);
+        }
+        // Another file has its number by now.
+        self.unfinished.remove(&ino);
+        Ok(())
+    }
+
     /// Frees the blocks from `ceil(size / 4096)` on of a file that is on the orphan list for that.
     pub(super) fn finish_truncation(&mut self, ino: u32) -> Result<()> {
+        // Until it is done.
+        self.unfinished.insert(ino);
         let before = self.orphans.before(ino);
         loop {
             let next = transact(&mut self.store, |tx| {
@@ -126,6 +142,7 @@ impl DiskVolume {
                 if nlink > 0 {
                     self.orphans.removed(ino, next);
                 }
+                self.unfinished.remove(&ino);
                 return Ok(());
             }
         }

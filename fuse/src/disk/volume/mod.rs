@@ -19,7 +19,7 @@ mod namespace;
 mod rename;
 mod vectors;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -54,6 +54,8 @@ pub struct DiskVolume {
     clock: Arc<dyn Fn() -> i64 + Send + Sync>,
     orphans: Predecessors,
     collections: Collections,
+    /// Files whose truncation has failed on the way.
+    unfinished: HashSet<u32>,
 }
 
 impl std::fmt::Debug for DiskVolume {
@@ -162,6 +164,7 @@ impl DiskVolume {
             clock,
             orphans: Predecessors::default(),
             collections,
+            unfinished: HashSet::new(),
         };
         if volume.store.is_read_only() {
             volume.atime = AtimePolicy::Never;
