@@ -112,7 +112,10 @@ impl Head {
                 Err(Error::Corrupt(_) | Error::NotVexfs | Error::Unsupported(_)) => None,
                 Err(error) => return Err(error),
             };
-            let same = |copy: &Superblock| copy.to_block(0)[..] == own.to_block(0)[..];
+            // A rewrite that was cut off is finished by the next mount.
+            let same = |copy: &Superblock| {
+                copy.to_block(0)[..] == own.to_block(0)[..] || own.is_one_behind(copy)
+            };
             let Some(copy) = copy.filter(|copy| !same(copy)) else {
                 if copy.is_none() {
                     self.findings

@@ -7,8 +7,10 @@
 //! - `groups.rs`: summary, groups, bitmaps
 //! - `inodes.rs`, `extents.rs`: inodes and what they own
 //! - `names.rs`, `salvage.rs`, `links.rs`: directories, links, orphans
+//! - `collections/`: vectors, and their repair
 //! - `plan.rs`: what a repair would do; `repair/`: doing it
 
+mod collections;
 mod extents;
 mod groups;
 mod head;
@@ -231,6 +233,7 @@ fn examine(head: &Head, device: Arc<dyn BlockDevice>) -> Result<(Report, Checker
     checker.groups()?;
     checker.inodes()?;
     let pending = checker.names()?;
+    checker.collections()?;
     checker.bitmaps()?;
     let report = Report {
         findings: std::mem::take(&mut checker.findings),

@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::collections::mend::Fix;
 use crate::disk::extents::Extent;
 use crate::disk::summary::GroupSummary;
 use crate::disk::xattr::Attributes;
@@ -43,4 +44,6 @@ pub(super) struct Plan {
     pub(super) lost: BTreeSet<u32>,
     /// The orphan list as it should be, first to last.
     pub(super) orphans: Option<Vec<u32>>,
+    /// What is done to collections.
+    pub(super) vectors: Vec<Fix>,
 }

@@ -5,6 +5,7 @@ use super::{DiskVolume, Tx, transact};
 use crate::disk::extents::LBLK_END;
 use crate::disk::inode::{FLAG_ORPHAN, FLAG_STORE};
 use crate::disk::orphan::{self, Predecessors};
+use crate::disk::vector::slots::MAP;
 use crate::disk::{BLOCK_SIZE, FileType, Inode, MetaRead, Result, map, symlink, xattr};
 use crate::error::Error;
 use crate::types::Ino;
@@ -20,6 +21,14 @@ pub(super) struct Live {
 
 /// Frees what the inode has, as far as the credits go. True when nothing is left.
 fn free_content(tx: &mut Tx<'_>, ino: u32, inode: &mut Inode) -> Result<bool> {
+    if inode.has(FLAG_STORE) {
+        // The slot map is metadata, the vectors are not.
+        let map_start = u64::from(MAP);
+        return Ok(
+            map::free_range(tx, ino, inode, (map_start, LBLK_END), true)?
+                && map::free_range(tx, ino, inode, (0, map_start), false)?,
+        );
+    }
     let journaled = match inode.file_type() {
         FileType::Regular => false,
         FileType::Directory => true,

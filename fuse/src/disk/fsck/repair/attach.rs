@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use super::super::collections::mend::mend;
 use super::super::plan::{Entry, Plan};
 use crate::disk::device::BlockDevice;
 use crate::disk::dir::{self, Dir};
@@ -28,13 +29,14 @@ pub(super) fn options() -> OpenOptions {
 }
 
 /// Does the rest of the plan. What finds no room is left out: the next check sees it.
-pub(super) fn attach(device: Arc<dyn BlockDevice>, plan: &Plan) -> Result<()> {
+pub(super) fn attach(device: Arc<dyn BlockDevice>, plan: &mut Plan) -> Result<()> {
     let long = |list: &Vec<_>| list.len() > ROOT_ENTRIES;
     let nothing = !plan.extents.values().any(long)
         && plan.dirs.values().all(Vec::is_empty)
         && plan.remove.is_empty()
         && plan.retype.is_empty()
-        && plan.lost.is_empty();
+        && plan.lost.is_empty()
+        && plan.vectors.is_empty();
     if nothing {
         return Ok(());
     }
@@ -61,6 +63,10 @@ pub(super) fn attach(device: Arc<dyn BlockDevice>, plan: &Plan) -> Result<()> {
                 step(&mut store, |tx| insert(tx, &entry, *target))?;
             }
         }
+    }
+    for fix in &mut plan.vectors {
+        let mut all = false;
+        while !all && step(&mut store, |tx| mend(tx, fix).map(|done| all = done))? {}
     }
     if !plan.lost.is_empty()
         && let Some(lost) = lost_and_found(&mut store)?

@@ -76,7 +76,7 @@ pub fn repair(device: Arc<dyn BlockDevice>, log: &dyn Fn(&str)) -> Result<(Repor
             return Ok((first, last));
         }
         checker.clear()?;
-        attach::attach(Arc::clone(&shared), &checker.plan)?;
+        attach::attach(Arc::clone(&shared), &mut checker.plan)?;
     }
     Ok((first, last))
 }
