@@ -28,6 +28,11 @@ LOOP_SET_FD, LOOP_CLR_FD, LOOP_CTL_GET_FREE = 0x4C00, 0x4C01, 0x4C82
 MS_RDONLY = 1
 LISTED = 200  # names up to which a golden listing is given as it is
 ENTRIES = 80  # looked at in one walk
+# kernel/include/uapi/vexfs.h: struct vexfs_ioc_collection and vexfs_ioc_search.
+COLLECTION, SEARCH = struct.Struct("=IIIIQQQQ16x"), struct.Struct("=IIIIQQQ24x")
+SEARCH_SIZE = 64 + 16256
+IOC_GET = 2 << 30 | COLLECTION.size << 16 | ord("V") << 8 | 0xE2
+IOC_SEARCH = 3 << 30 | SEARCH_SIZE << 16 | ord("V") << 8 | 0xE7
 LIBC = ctypes.CDLL(None, use_errno=True)
 
 
@@ -93,6 +98,25 @@ def read_some(path: str, size: int) -> None:
         os.close(descriptor)
 
 
+def search(path: str, number: int = 3, wanted: int = 6) -> list[tuple[int, str]]:
+    """Answers of a collection to the query that fuse/tests/images/vectors.rs makes: inode and bits of the distance."""
+    folder = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        shape = bytearray(COLLECTION.size)
+        fcntl.ioctl(folder, IOC_GET, shape, True)
+        dimension = COLLECTION.unpack(shape)[0]
+        query = [(number * 7 + at * 13) % 31 / 4.0 - 3.0 for at in range(dimension)]
+        buffer = bytearray(SEARCH_SIZE)
+        SEARCH.pack_into(buffer, 0, dimension, wanted, 0, 0, 0, 0, 0)
+        struct.pack_into(f"={dimension}f", buffer, SEARCH.size, *query)
+        fcntl.ioctl(folder, IOC_SEARCH, buffer, True)
+        found = struct.unpack_from("=I", buffer, 12)[0]
+        hits = [struct.unpack_from("=QQ", buffer, SEARCH.size + at * 16) for at in range(min(found, wanted))]
+        return [(ino, f"{bits:016x}") for ino, bits in hits]
+    finally:
+        os.close(folder)
+
+
 def walk(answers: Answers) -> list[str]:
     """Looks at everything, within bounds; returns regular files."""
     waiting, files, left = [MOUNT], [], ENTRIES
@@ -110,6 +134,7 @@ def walk(answers: Answers) -> list[str]:
                 continue
             if stat.S_ISDIR(status.st_mode) and path.count("/") < 12:
                 waiting.append(path)
+                answers.ask(search, path)
             elif stat.S_ISLNK(status.st_mode):
                 answers.ask(os.readlink, path)
             elif stat.S_ISREG(status.st_mode):
@@ -216,6 +241,21 @@ def listing() -> dict[str, Any]:
     return found
 
 
+def searches() -> list[list[Any]]:
+    """The answers of every collection below the root."""
+    found: list[list[Any]] = []
+    for name in sorted(os.listdir(MOUNT)):
+        path = os.path.join(MOUNT, name)
+        if not os.path.isdir(path) or os.path.islink(path):
+            continue
+        try:
+            found.append([name, search(path)])
+        except OSError as error:
+            if error.errno not in (errno.ENOTTY, errno.EMEDIUMTYPE):
+                raise
+    return found
+
+
 def fail(error: OSError) -> None:
     """A folder that cannot be listed is left out by os.walk unless it is told otherwise."""
     raise error
@@ -270,7 +310,7 @@ def golden(loop: Loop, image: int) -> dict[str, Any]:
         if refused:
             return {"refused": errno.errorcode[refused]}
         try:
-            return shown(listing())
+            return shown(listing()) | {"search": searches()}
         except OSError as error:
             return {"failed": errno.errorcode[error.errno or 0]}
         finally:

@@ -45,6 +45,18 @@ fn zstd(arguments: &[&OsStr]) {
     assert!(done.expect("zstd is installed").success(), "{arguments:?}");
 }
 
+/// What the collections answer, each to one query.
+fn answers(device: &Arc<dyn BlockDevice>) -> Value {
+    let options = OpenOptions {
+        log: Arc::new(|_| ()),
+        ..OpenOptions::default()
+    };
+    match DiskVolume::open(writable(device), options, AtimePolicy::Never) {
+        Ok(mut volume) => json!(images::vectors::answers(&mut volume)),
+        Err(_) => json!([]),
+    }
+}
+
 /// What a mount shows, or why it refuses.
 fn shown(device: &Arc<dyn BlockDevice>) -> Value {
     let over: Arc<dyn BlockDevice> = Arc::new(OverlayDevice::new(Arc::clone(device)));
@@ -222,7 +234,7 @@ fn make(name: &str, work: &Path) {
     }
     let device: Arc<dyn BlockDevice> =
         Arc::new(FileDevice::open(&image, Access::ReadOnly).expect("opens"));
-    let all = json!({ "mount": shown(&writable(&device)), "fsck": said(&device) });
+    let all = json!({ "mount": shown(&writable(&device)), "fsck": said(&device), "search": answers(&device) });
     let text = serde_json::to_string_pretty(&all).expect("is JSON");
     std::fs::write(folder().join(format!("{name}.json")), text + "\n").expect("writes");
 }
@@ -251,6 +263,10 @@ fn compare(name: &str, work: &Path) {
         want["fsck"] != json!([]),
         "{name}: fsck"
     );
+    if name.starts_with("collection") {
+        assert_eq!(answers(&device), want["search"], "{name}: search");
+        assert_ne!(want["search"], json!([]));
+    }
     let got = shown(&writable(&device));
     assert!(got == want["mount"], "{name}: a mount shows {got:#}");
     let packed = folder().join(format!("{name}.dump.json.zst"));

@@ -6,6 +6,7 @@
 mod damaged;
 mod logs;
 mod trees;
+pub mod vectors;
 
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStringExt;
@@ -22,12 +23,13 @@ pub const OWNER: Owner = Owner { uid: 1, gid: 2 };
 const MIB: u64 = 256;
 
 /// Every golden image that this code makes.
-pub const NAMES: [&str; 12] = [
+pub const NAMES: [&str; 13] = [
     "empty-4m",
     "empty-1g",
     "files-16m",
     "bigdir-64m",
     "fragmented-64m",
+    "collection-16m",
     "dirty-16m",
     "torn-16m",
     "corrupt-16m-superblock",
@@ -38,12 +40,13 @@ pub const NAMES: [&str; 12] = [
 ];
 
 /// What mutations start from: small volumes that hold every structure.
-pub const BASES: [&str; 5] = [
+pub const BASES: [&str; 6] = [
     "files-4m",
     "files-16m",
     "names-8m",
     "trees-16m",
     "dirty-16m",
+    "collection-16m",
 ];
 
 /// Makes an image.
@@ -57,6 +60,7 @@ pub fn build(name: &str) -> MemoryDevice {
         "names-8m" => used(8 * MIB, |volume| names(volume, 600)),
         "fragmented-64m" => trees::fragmented(64 * MIB),
         "trees-16m" => trees::fragmented(16 * MIB),
+        "collection-16m" => used(16 * MIB, vectors::collections),
         "dirty-16m" => logs::dirty(),
         "torn-16m" => logs::torn(),
         other => match other.strip_prefix("corrupt-16m-") {
