@@ -85,7 +85,9 @@ pub fn write_blocks(
     while lblk < behind {
         let next = map::find(&*tx, ino, inode, lblk)?;
         let Some(extent) = next.filter(|extent| u64::from(extent.lblk) <= lblk) else {
-            take_ahead(tx, ino, inode, lblk, behind)?;
+            // After damage there may be something behind the hole.
+            let room = next.map_or(u64::from(MAP), |next| next.lblk.into());
+            take_ahead(tx, ino, inode, lblk, (behind, room))?;
             continue;
         };
         let part = extent.slice(lblk, behind);
@@ -100,10 +102,17 @@ pub fn write_blocks(
     Ok(())
 }
 
-/// Maps unwritten blocks from `lblk` on: at least one, and if there is room a quarter more than the store has.
-fn take_ahead(tx: &mut Tx<'_>, ino: u32, inode: &mut Inode, lblk: u64, behind: u64) -> Result<()> {
+/// Maps unwritten blocks from `lblk` on: at least one, and if there is room (also up to `room`, where something is
+/// mapped) a quarter more than the store has.
+fn take_ahead(
+    tx: &mut Tx<'_>,
+    ino: u32,
+    inode: &mut Inode,
+    lblk: u64,
+    (behind, room): (u64, u64),
+) -> Result<()> {
     let ahead = (lblk / 4).clamp(LEAST, MOST).max(behind - lblk);
-    let want = ahead.min(u64::from(MAP) - lblk);
+    let want = ahead.min(room.min(u64::from(MAP)) - lblk);
     let before = match lblk.checked_sub(1) {
         Some(before) => map::at(&*tx, ino, inode, before)?,
         None => None,
