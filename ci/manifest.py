@@ -60,13 +60,40 @@ class ArtifactSpec:
 
 
 @dataclass(frozen=True)
+class ArchiveSpec:
+    """A package archive that kernels come from: each of its suites becomes a line of apt's sources, verified with `keyring`."""
+
+    name: str
+    uri: str
+    suites: tuple[str, ...]
+    components: tuple[str, ...]
+    keyring: Path
+
+
+@dataclass(frozen=True)
 class KernelSpec:
-    """A kernel to build for: `pattern` such as `6.1-cloud` for the provider `apt`."""
+    """A kernel to build for.
+
+    `pattern` (such as `6.1-cloud`) is for the provider `apt`, `folder` for `tree`. For `source`: either `package` or `tarball`
+    with its `sha256`, the configuration `base` and `fragments` over it, and `deadline`, the seconds that its build may take.
+    `archives` are where packages come from, none for the machine's own sources. One that is `on_request` is built for only
+    where the command line names it. `patience` multiplies the deadlines of suites in a guest that runs it.
+    """
 
     name: str
     provider: str
     pattern: str = ""
     optional: bool = False
+    archives: tuple[ArchiveSpec, ...] = ()
+    on_request: bool = False
+    folder: Path | None = None
+    package: str = ""
+    tarball: str = ""
+    sha256: str = ""
+    base: str = ""
+    fragments: tuple[Path, ...] = ()
+    deadline: float = 7200.0
+    patience: float = 1.0
 
 
 @dataclass(frozen=True)

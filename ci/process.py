@@ -124,6 +124,11 @@ def find_program(name: str, *, hint: str = "") -> str:
     return found
 
 
+def cores() -> int:
+    """The processors that this process may use, at least one."""
+    return len(os.sched_getaffinity(0))
+
+
 def tree(process: psutil.Process) -> list[psutil.Process]:
     """The process and all its living descendants, also those that left its process group."""
     try:
