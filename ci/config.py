@@ -11,6 +11,7 @@ from ci.manifest import (
     ArchiveSpec,
     ArtifactSpec,
     BenchmarkSpec,
+    FeatureSet,
     ImageSpec,
     KernelSpec,
     MachineSpec,
@@ -19,11 +20,12 @@ from ci.manifest import (
     SuiteSpec,
     WorkloadSpec,
 )
-from ci.model import Kind
+from ci.model import DEFAULT_SET, Kind
 from ci.reader import ConfigError, Section, load, nearest
 
 BUILDERS = {"kbuild": Kind.KERNEL_MODULE, "cargo": Kind.DAEMON}
 KERNEL_BASES = ("allnoconfig", "defconfig", "x86_64_defconfig")
+TOOLCHAINS = ("gcc", "clang")
 PROVIDERS = ("apt", "host", "source", "tree")
 SUITES = ("smoke",)
 WORKLOAD_TOOLS = ("fio", "metadata")
@@ -114,6 +116,8 @@ def _artifact(name: str, section: Section, root: Path, kernels: list[str]) -> Ar
         mount=section.texts("mount"),
         persistent=section.flag("persistent"),
         deadline=section.number("deadline", 900, least=1),
+        feature_sets=tuple(_feature_set(n, s, module) for n, s in section.sections("feature_sets", required=False)),
+        toolchains=_toolchains(section) if module else (),
     )
     _placeholders(section, "mount", spec.mount, ("{artifact}", "{mountpoint}", "{volume}"))
     for command in spec.prepare:
@@ -123,6 +127,22 @@ def _artifact(name: str, section: Section, root: Path, kernels: list[str]) -> Ar
     _check_sources(section, spec)
     section.finish()
     return spec
+
+
+def _feature_set(name: str, section: Section, module: bool) -> FeatureSet:
+    if not re.fullmatch(r"[a-z0-9][a-z0-9.-]*", name) or name in (DEFAULT_SET, "all"):
+        section.problem("", f"'{name}' cannot be the name of a feature set; expected small letters, digits and '-'")
+    chosen = FeatureSet(name, section.texts("features"), section.pairs("variables") if module else ())
+    section.finish()
+    return chosen
+
+
+def _toolchains(section: Section) -> tuple[str, ...]:
+    given = section.texts("toolchains", TOOLCHAINS[:1])
+    for name in given:
+        if name not in TOOLCHAINS:
+            section.problem("toolchains", f"'{name}' is not known{nearest(name, TOOLCHAINS)}")
+    return given or TOOLCHAINS[:1]
 
 
 def _placeholders(section: Section, key: str, words: tuple[str, ...], known: tuple[str, ...]) -> None:

@@ -3,11 +3,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol, TypeVar
 
-from ci.model import Kind
+from ci.model import DEFAULT_SET, Kind
 
 
 @dataclass(frozen=True)
@@ -20,12 +20,24 @@ class Probe:
 
 
 @dataclass(frozen=True)
+class FeatureSet:
+    """One way to build an artifact: the whole list of its `features`, and make `variables` over the artifact's own."""
+
+    name: str
+    features: tuple[str, ...] = ()
+    variables: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True)
 class ArtifactSpec:
     """One artifact to build. `output` is the file name: `<module>.ko` or the binary's name.
 
     Of the sources of a module, `floating_point` may use vector registers, and `not_compiled`
     (patterns) need not be part of it. `libraries` are the sonames that the target has and `glibc` its version, None and empty
     where that is not checked; `warnings` is the compiler's budget, None where there is none.
+
+    `features` and `variables` are the feature set `default`; `feature_sets` are the others. `absent` are features that this
+    way of building it must not have. `toolchains` are the compilers of a module, the usual one first.
 
     `mount` is the argv that mounts it in a guest, with the placeholders {artifact} (the deployed file)
     and {mountpoint}; a daemon's command stays in the foreground. `prepare` are the commands that make the
@@ -57,6 +69,24 @@ class ArtifactSpec:
     libraries: tuple[str, ...] | None = None
     glibc: str = ""
     warnings: int | None = None
+    feature_sets: tuple[FeatureSet, ...] = ()
+    absent: tuple[str, ...] = ()
+    toolchains: tuple[str, ...] = ()
+
+    @property
+    def set_names(self) -> list[str]:
+        """The names of all its feature sets."""
+        return [DEFAULT_SET, *(each.name for each in self.feature_sets)]
+
+    def built_as(self, name: str) -> ArtifactSpec:
+        """The artifact as that feature set has it. KeyError where there is none of that name."""
+        known = {each for chosen in self.feature_sets for each in chosen.features} | set(self.features)
+        if name == DEFAULT_SET:
+            return replace(self, absent=tuple(sorted(known - set(self.features))))
+        chosen = _named(self.feature_sets, name)
+        variables = {**dict(self.variables), **dict(chosen.variables)}
+        absent = tuple(sorted(known - set(chosen.features)))
+        return replace(self, features=chosen.features, variables=tuple(variables.items()), absent=absent)
 
 
 @dataclass(frozen=True)
