@@ -132,7 +132,12 @@ def _artifact(name: str, section: Section, root: Path, kernels: list[str]) -> Ar
 def _feature_set(name: str, section: Section, module: bool) -> FeatureSet:
     if not re.fullmatch(r"[a-z0-9][a-z0-9.-]*", name) or name in (DEFAULT_SET, "all"):
         section.problem("", f"'{name}' cannot be the name of a feature set; expected small letters, digits and '-'")
-    chosen = FeatureSet(name, section.texts("features"), section.pairs("variables") if module else ())
+    chosen = FeatureSet(
+        name,
+        section.texts("features"),
+        section.pairs("variables") if module else (),
+        section.texts("not_compiled") if module and section.has("not_compiled") else None,
+    )
     section.finish()
     return chosen
 

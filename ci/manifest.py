@@ -21,11 +21,13 @@ class Probe:
 
 @dataclass(frozen=True)
 class FeatureSet:
-    """One way to build an artifact: the whole list of its `features`, and make `variables` over the artifact's own."""
+    """One way to build an artifact: the whole list of its `features`, make `variables` over the artifact's own, and the
+    patterns of sources that are `not_compiled` then, None for the artifact's own."""
 
     name: str
     features: tuple[str, ...] = ()
     variables: tuple[tuple[str, str], ...] = ()
+    not_compiled: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -86,7 +88,8 @@ class ArtifactSpec:
         chosen = _named(self.feature_sets, name)
         variables = {**dict(self.variables), **dict(chosen.variables)}
         absent = tuple(sorted(known - set(chosen.features)))
-        return replace(self, features=chosen.features, variables=tuple(variables.items()), absent=absent)
+        left_out = self.not_compiled if chosen.not_compiled is None else chosen.not_compiled
+        return replace(self, features=chosen.features, variables=tuple(variables.items()), absent=absent, not_compiled=left_out)
 
 
 @dataclass(frozen=True)
