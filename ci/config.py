@@ -202,7 +202,7 @@ def _archive(name: str, section: Section, root: Path) -> ArchiveSpec:
 def _kernel(name: str, section: Section, root: Path, archives: dict[str, ArchiveSpec]) -> KernelSpec:
     provider = section.text("provider", choices=PROVIDERS)
     source = provider == "source"
-    given = _references(section, "archives", list(archives)) if provider in ("apt", "source") else ()
+    given = _references(section, "archives", list(archives), ()) if provider in ("apt", "source") else ()
     spec = KernelSpec(
         name=name,
         provider=provider,
