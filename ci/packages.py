@@ -60,9 +60,7 @@ NEEDS: dict[str, Need] = {
     "mke2fs": Need("e2fsprogs", "makes guest disks", ("mke2fs",)),
     "mmdebstrap": Need("mmdebstrap", "makes guest root filesystems", ("mmdebstrap",)),
     "uidmap": Need("uidmap", "lets mmdebstrap work without root", ("newuidmap",)),
-    "keyring": Need(
-        "debian-archive-keyring", "verifies Debian's packages: kernels, and those of guests", files=("/usr/share/keyrings/debian-archive-keyring.gpg",)
-    ),
+    "keyring": Need("debian-archive-keyring", "verifies Debian's packages", files=("/usr/share/keyrings/debian-archive-keyring.gpg",)),
     "ssh": Need("openssh-client", "makes the keys of guests", ("ssh-keygen",)),
     "fuse": Need("fuse3", "mounts the daemon without root", ("fusermount3",)),
     "fio": Need("fio", "the benchmark's workloads, tried on the host by tests", ("fio",)),
