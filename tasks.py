@@ -103,16 +103,21 @@ def build(ctx: Context, only: str = "", kernel: str = "", json: bool = False) ->
 
 
 @_task(
-    help={"explain": "Say what the check with this id means (such as V1), or list them all; nothing is verified.", **_JSON},
+    help={
+        "explain": "Say what the check with this id means (such as V1), or list them all; nothing is verified.",
+        "release": "Judge as for a release: the tree must be clean, and what was built must be from its commit.",
+        **_JSON,
+    },
     optional=("explain",),
 )
-def verify(ctx: Context, explain: str = "", json: bool = False) -> None:
+def verify(ctx: Context, explain: str = "", release: bool = False, json: bool = False) -> None:
     """Check that what was built is what it claims to be: kind, freshness, license, symbols, code, versions, features."""
     from ci.pipeline import artifacts
 
     if explain:
         artifacts.explain(str(explain) if isinstance(explain, str) else "list")
         return
+    _session().release = release
     artifacts.verify(_session())
 
 

@@ -105,3 +105,9 @@ def last_line(log: Path) -> str:
         file.seek(max(0, file.tell() - 400))
         lines = file.read().decode(errors="replace").strip().splitlines()
     return lines[-1].strip()[:80] if lines else ""
+
+
+def last_words(log: Path) -> str:
+    """The last line of a log for a message, or that there is none."""
+    lines = log.read_text(errors="backslashreplace").strip().splitlines()
+    return lines[-1].strip() if lines else "it said nothing"

@@ -15,7 +15,7 @@ from ci.build.job import Job
 from ci.errors import ProductFailure, UsageError, VexciError
 from ci.manifest import ArtifactSpec
 from ci.model import Artifact, Check, KernelTarget, Kind, Verdict
-from ci.pipeline import budget
+from ci.pipeline import budget, depth, expected, provenance
 from ci.pipeline.session import Session
 from ci.reader import nearest
 from ci.record import Stage
@@ -35,14 +35,15 @@ def build(session: Session, *, only: str = "", kernel: str = "") -> list[Artifac
         todo = jobs(session, stage, specs, kernel)
         for each in todo:
             builders.precheck(each)
-        built, failures = _run_jobs(session, todo)
+        built, failures = _run_jobs(session, stage, todo)
         session.artifacts = built
         session.record.set_artifacts(built)
         stage.results["artifacts"] = [artifact.label for artifact in built]
         stage.results["failed"] = [{"job": job.label, "verdict": error.verdict.value, "detail": str(error)} for job, error in failures]
+        stage.results["known"] = session.known
         if failures:
             raise failures[0][1]
-        if not built:
+        if not built and not session.known:
             raise UsageError("there is nothing to build", hint="name kernels for the modules in vexci.yaml")
         stage.detail = f"{len(built)} artifacts"
     return built
@@ -97,7 +98,7 @@ def resolve(session: Session, name: str, stage: Stage) -> KernelTarget | None:
     return session.kernels[name]
 
 
-def _run_jobs(session: Session, todo: list[Job]) -> tuple[list[Artifact], list[tuple[Job, VexciError]]]:
+def _run_jobs(session: Session, stage: Stage, todo: list[Job]) -> tuple[list[Artifact], list[tuple[Job, VexciError]]]:
     built: list[Artifact] = []
     failures: list[tuple[Job, VexciError]] = []
     with console.Progress() as progress:
@@ -107,7 +108,15 @@ def _run_jobs(session: Session, todo: list[Job]) -> tuple[list[Artifact], list[t
                 shown = replace(each, say=item.say)
                 try:
                     artifact = builders.build(shown)
+                    provenance.write(session, stage, each, artifact)
                 except VexciError as error:
+                    excused = expected.known(each.spec, each.kernel.name if each.kernel else None, error)
+                    if excused is not None:
+                        session.known.append(excused)
+                        console.verdict_line(
+                            Verdict.KNOWN, f"{each.label}: {excused['reason']} ({error.message})", time.monotonic() - begin
+                        )
+                        continue
                     failures.append((each, error))
                     console.verdict_line(error.verdict, f"{each.label}: {error.message}", time.monotonic() - begin)
                     continue
@@ -127,8 +136,10 @@ def present(session: Session) -> list[Artifact]:
     """The artifacts of this invocation, else those of the newest record that has any."""
     if session.artifacts is None:
         for record in reversed(read_records(session.manifest.root)):
-            if record["artifacts"]:
+            known = [row for stage in record["stages"] if stage["name"] == "build" for row in stage["results"].get("known", [])]
+            if record["artifacts"] or known:
                 session.artifacts = [_from_record(row) for row in record["artifacts"]]
+                session.known = known
                 break
         else:
             raise UsageError("nothing has been built here", hint="./inv build")
@@ -167,8 +178,8 @@ def _verify_one(session: Session, stage: Stage, artifact: Artifact) -> list[Chec
     kernel = resolve(session, artifact.kernel, stage) if artifact.kernel else None
     made = job(session, spec, kernel)
     now = builders.inputs_hash(made, artifact) if artifact.path.is_file() else ""
-    folder = made.folder if kernel else None
-    return checks.verify(Subject(artifact, spec, kernel, now, session.record.run, session.manifest.release, folder))
+    subject = Subject(artifact, spec, kernel, now, session.record.run, session.manifest.release, *(builders.place(made, artifact) or ()))
+    return expected.judged(spec, artifact, [*checks.verify(subject), *depth.checks(session, subject, made)])
 
 
 def explain(id: str) -> None:
@@ -186,12 +197,14 @@ def explain(id: str) -> None:
 
 def _completeness(session: Session, stage: Stage, artifacts: list[Artifact]) -> None:
     """Every artifact of the manifest must be among what is verified: what was not built did not pass."""
-    built = {artifact.name for artifact in artifacts}
+    stage.checks += expected.missing(session.known)
+    built = {artifact.name for artifact in artifacts} | {row["artifact"] for row in session.known}
     for spec in session.manifest.artifacts:
         if spec.name not in built:
             stage.checks.append(Check("B1", "was built", spec.name, Verdict.FAIL, "the build made nothing for it; run './inv build'"))
 
 
 def _show(found: list[Check]) -> None:
-    rows: list[list[str | Verdict]] = [[c.verdict, c.id, c.subject, c.name, c.detail] for c in found]
+    shown = [c for c in found if c.required or c.verdict is not Verdict.KNOWN]  # each finding within its budget is in the record
+    rows: list[list[str | Verdict]] = [[c.verdict, c.id, c.subject, c.name, c.detail] for c in shown]
     console.table(console.Table("", ("verdict", "id", "artifact", "check", "observed"), list(rows)))
