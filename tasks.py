@@ -94,12 +94,19 @@ _KVM = {"require-kvm": "Fail instead of emulating where KVM does not work."}
 _JSON = {"json": "Print the run record to standard output, and nothing else there."}
 
 
-@_task(help={"only": "Build just this artifact of vexci.yaml.", "kernel": "Build modules just for this kernel of vexci.yaml.", **_JSON})
-def build(ctx: Context, only: str = "", kernel: str = "", json: bool = False) -> None:
+@_task(
+    help={
+        "only": "Build just this artifact of vexci.yaml.",
+        "kernel": "Build modules just for this kernel of vexci.yaml.",
+        "twice": "Also build each from nothing in two other folders, and compare the bytes (slow).",
+        **_JSON,
+    }
+)
+def build(ctx: Context, only: str = "", kernel: str = "", twice: bool = False, json: bool = False) -> None:
     """Build the kernel module (for each kernel) and the daemon, with the right features."""
     from ci.pipeline import artifacts
 
-    artifacts.build(_session(), only=only, kernel=kernel)
+    artifacts.build(_session(), only=only, kernel=kernel, twice=twice)
 
 
 @_task(

@@ -54,15 +54,16 @@ def analyse(job: Job, checkers: list[str], script: Callable[[], Path]) -> list[A
     memory = job.folder / ".vexci-analysis.json"
     with store.lock(job.folder / ".vexci-analysis.lock"):
         known = _remembered(memory)
-        found = {name: _again(known[name]) for name in checkers if name in known and known[name][0] == keys[name]}
+        found = {name: _again(name, known[name]) for name in checkers if name in known and known[name][0] == keys[name]}
         for name in checkers:
             if name not in found:
                 job.say(f"{name}: looking at the sources")
-                for each in _look(job, name, [*found], checkers, script):
-                    found[each.checker] = each
-        if any(found[name].log for name in checkers):
-            rows = {name: [keys[name], [[m.severity, m.place, m.text] for m in found[name].findings]] for name in checkers}
-            store.atomic_write(memory, json.dumps({**known, **rows}))
+                found.update((each.checker, each) for each in _look(job, name, checkers, script) if each.checker not in found)
+                rows = {
+                    each.checker: [keys[each.checker], [[m.severity, m.place, m.text] for m in each.findings]] for each in found.values()
+                }
+                known.update(rows)
+                store.atomic_write(memory, json.dumps(known))
     return [found[name] for name in checkers]
 
 
@@ -74,10 +75,10 @@ def _remembered(memory: Path) -> dict[str, list[object]]:
         return {}  # nothing is remembered: every checker looks again
 
 
-def _again(row: list[object]) -> Analysis:
+def _again(checker: str, row: list[object]) -> Analysis:
     rows = row[1]
     assert isinstance(rows, list)
-    return Analysis("", tuple(Message(*each) for each in rows), None)
+    return Analysis(checker, tuple(Message(*each) for each in rows), None)
 
 
 def _key(job: Job, name: str) -> str:
@@ -92,7 +93,7 @@ def _key(job: Job, name: str) -> str:
     return store.sha256_text(_VERSION, name, str(versions), text, kbuild.inputs_hash(job, job.folder))
 
 
-def _look(job: Job, name: str, done: list[str], asked: list[str], script: Callable[[], Path]) -> list[Analysis]:
+def _look(job: Job, name: str, asked: list[str], script: Callable[[], Path]) -> list[Analysis]:
     if name == "checkpatch":
         return [checkpatch(job, script())]
     if name == "clippy":
@@ -100,7 +101,7 @@ def _look(job: Job, name: str, done: list[str], asked: list[str], script: Callab
     if name == "rustfmt":
         return [rustfmt(job)]
     both = compiled(job, sparse="sparse" in asked)  # one make serves both
-    return [each for each in both if each.checker in asked and each.checker not in done]
+    return [each for each in both if each.checker in asked]
 
 
 def compiled(job: Job, *, sparse: bool = True) -> list[Analysis]:

@@ -16,6 +16,7 @@ from ci.errors import ProductFailure, UsageError, VexciError
 from ci.manifest import ArtifactSpec
 from ci.model import Artifact, Check, KernelTarget, Kind, Verdict
 from ci.pipeline import budget, depth, expected, provenance
+from ci.pipeline import twice as reproducibility
 from ci.pipeline.session import Session
 from ci.reader import nearest
 from ci.record import Stage
@@ -24,8 +25,11 @@ from ci.verify import explain as explanations
 from ci.verify.subject import Subject
 
 
-def build(session: Session, *, only: str = "", kernel: str = "") -> list[Artifact]:
-    """Build the manifest's artifacts (or `only` one, or for one `kernel`); one failure does not stop the others."""
+def build(session: Session, *, only: str = "", kernel: str = "", twice: bool = False) -> list[Artifact]:
+    """Build the manifest's artifacts (or `only` one, or for one `kernel`); one failure does not stop the others.
+
+    With `twice` each is then built from nothing in two other folders, and must come out the same.
+    """
     specs = _chosen(session, only)
     _check_kernel_name(session, kernel)
     for spec in specs:
@@ -46,6 +50,8 @@ def build(session: Session, *, only: str = "", kernel: str = "") -> list[Artifac
         if not built and not session.known:
             raise UsageError("there is nothing to build", hint="name kernels for the modules in vexci.yaml")
         stage.detail = f"{len(built)} artifacts"
+    if twice:
+        reproducibility.check(session, todo, built)
     return built
 
 
