@@ -59,10 +59,8 @@ def analyse(job: Job, checkers: list[str], script: Callable[[], Path]) -> list[A
             if name not in found:
                 job.say(f"{name}: looking at the sources")
                 found.update((each.checker, each) for each in _look(job, name, checkers, script) if each.checker not in found)
-                rows = {
-                    each.checker: [keys[each.checker], [[m.severity, m.place, m.text] for m in each.findings]] for each in found.values()
-                }
-                known.update(rows)
+                for each in found.values():
+                    known[each.checker] = [keys[each.checker], [[m.severity, m.place, m.text] for m in each.findings]]
                 store.atomic_write(memory, json.dumps(known))
     return [found[name] for name in checkers]
 

@@ -50,13 +50,13 @@ def _one(session: Session, job: Job, artifact: Artifact) -> list[Check]:
     place = job.root / ".build" / "twice"
     with leftovers.entry("folder", f"twice-{job.slug}", {"path": str(place)}):
         try:
-            kept, folders = zip(*(_build(session, job, place, number) for number in range(len(_ROUNDS))), strict=True)
+            (one, first), (two, second) = (_build(session, job, place, number) for number in range(len(_ROUNDS)))
         finally:
             shutil.rmtree(place, ignore_errors=True)
     subject = Subject(artifact, job.spec, job.kernel, "", session.record.run)
-    found = [same.check(subject, *kept, folders)]
+    found = [same.check(subject, one, two, (first, second))]
     if found[0].verdict is Verdict.PASS:
-        found.append(_in_place(subject, kept[0]))
+        found.append(_in_place(subject, one))
     return found
 
 

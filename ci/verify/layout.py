@@ -7,7 +7,7 @@ The other side is JSON that the program prints:
     {"structs": {"name": {"size": 16, "fields": {"ino": {"offset": 0, "size": 8, "order": "little"}}}},
      "constants": {"NAME": 2}}
 
-`order` (little, big or native) may be left out; where both sides know it, it must agree.
+`size` and `order` (little, big or native) of a field may be left out; what the other side says must agree.
 """
 
 from __future__ import annotations
@@ -36,10 +36,10 @@ _WRAPPERS = ("DW_TAG_typedef", "DW_TAG_const_type", "DW_TAG_volatile_type", "DW_
 
 @dataclass(frozen=True)
 class Field:
-    """A member: offset and size in bytes; `order` is little, big, or empty where the type does not say."""
+    """A member: offset and size in bytes, None where that is not said; `order` is little, big, or empty where the type does not say."""
 
     offset: int
-    size: int
+    size: int | None
     order: str = ""
 
 
@@ -97,7 +97,7 @@ def _printed(subject: Subject, spec: LayoutSpec) -> tuple[Layout, Evidence]:
 def _parse(content: Any) -> Layout:
     structs = {}
     for name, row in content["structs"].items():
-        fields = {field: Field(int(of["offset"]), int(of["size"]), str(of.get("order", ""))) for field, of in row["fields"].items()}
+        fields = {field: _field(of) for field, of in row["fields"].items()}
         structs[str(name)] = (int(row["size"]), fields)
     constants = {str(name): int(value) for name, value in content.get("constants", {}).items()}
     wrong = [name for name in (*structs, *constants) if not _NAME.fullmatch(name)]
@@ -106,6 +106,10 @@ def _parse(content: Any) -> Layout:
     if not structs and not constants:
         raise ValueError("it names nothing")
     return Layout(structs, constants)
+
+
+def _field(of: Any) -> Field:
+    return Field(int(of["offset"]), int(of["size"]) if "size" in of else None, str(of.get("order", "")))
 
 
 def compiled(spec: LayoutSpec, constants: list[str]) -> Layout:
@@ -212,8 +216,9 @@ def _field_differences(ours: dict[str, Field], theirs: dict[str, Field]) -> list
             found.append(f"{name} is only on the {'C' if name in ours else 'other'} side")
             continue
         one, other = ours[name], theirs[name]
-        if (one.offset, one.size) != (other.offset, other.size):
-            found.append(f"{name} is at {one.offset} with {one.size} bytes in C, at {other.offset} with {other.size} on the other side")
+        if one.offset != other.offset or other.size not in (None, one.size):
+            size = "" if other.size is None else f" with {other.size}"
+            found.append(f"{name} is at {one.offset} with {one.size} bytes in C, at {other.offset}{size} on the other side")
         elif other.order and (one.order or "native") != other.order:
             found.append(f"{name} is {one.order or 'native'}-endian in C and {other.order} on the other side")
     return found
