@@ -11,11 +11,13 @@ import errno
 import os
 import platform
 import re
+from dataclasses import replace
 from pathlib import Path
 
 from ci import process, store
 from ci.build import before, messages, sources, stamp
 from ci.build.job import Job
+from ci.build.messages import Message
 from ci.errors import InfrastructureError, ProductFailure, UsageError, VexciError
 from ci.model import Artifact
 
@@ -131,8 +133,16 @@ def from_nothing(job: Job, argv: list[str], log: Path, inputs: str) -> float:
     return run(job, argv, log, inputs)
 
 
-def _renamed(job: Job) -> tuple[str, str]:
-    return str(job.folder), job.relative(job.spec.folder)
+def _messages(job: Job, text: str) -> list[Message]:
+    """The messages of a log, their places as a person knows them: in the sources, and not in the copy that is built."""
+    found = messages.from_log(text, (str(job.folder), job.relative(job.spec.folder)))
+    return [replace(m, place=f"{job.relative(job.source)}/{m.place}") if _beside(job, m.place) else m for m in found]
+
+
+def _beside(job: Job, place: str) -> bool:
+    """Whether a compiler named the file as seen from where make was called."""
+    file = place.rpartition(":")[0]
+    return bool(file) and not os.path.isabs(file) and (job.source / file).is_file() and not (job.root / file).is_file()
 
 
 def failure(job: Job, log: Path, how: str) -> VexciError:
@@ -140,7 +150,7 @@ def failure(job: Job, log: Path, how: str) -> VexciError:
     text = log.read_text(errors="backslashreplace")
     if messages.disk_full(text, job.folder):
         return store.disk_error(OSError(errno.ENOSPC, "No space left on device"), job.folder)
-    errors = messages.first_errors(messages.from_log(text, _renamed(job)))
+    errors = messages.first_errors(_messages(job, text))
     first = errors[0] if errors else None
     summary = first.text if first else (text.strip().splitlines() or ["its log is empty"])[-1]
     return ProductFailure(
@@ -153,7 +163,7 @@ def failure(job: Job, log: Path, how: str) -> VexciError:
 
 def refuse_hidden_failure(job: Job, log: Path) -> None:
     """Make succeeded; a compiler that reported an error in the same log did not (B4)."""
-    found = messages.from_log(log.read_text(errors="backslashreplace"), _renamed(job))
+    found = _messages(job, log.read_text(errors="backslashreplace"))
     errors = [message for message in found if message.severity == "error" and message.place]
     if errors:
         raise ProductFailure(
@@ -186,7 +196,7 @@ def _output(job: Job, log: Path) -> Path:
     if path.is_dir():
         raise _no_output(job, f"{shown} is a folder", log)
     if not path.is_file():
-        beside = sorted(p.name for p in path.parent.glob("*") if p.is_file()) if path.parent.is_dir() else []
+        beside = sorted(p.name for p in path.parent.glob("[!.]*") if p.is_file()) if path.parent.is_dir() else []
         made = f"; beside it lie {', '.join(beside[:8])}" if beside else ""
         raise _no_output(job, f"make succeeded and made no {shown}{made}", log)
     real = path.resolve()
