@@ -32,9 +32,8 @@ def checked(folder: Path, text: str, header: str = "", command: tuple[str, ...] 
     if header:
         wire.write_text(header)
     printed.write_text(text)
-    made = Artifact(
-        "thing", Kind.DAEMON, printed, store.sha256_file(printed), 1, (), builds.TRIPLE, None, "unknown", True, "", 0, 0, 0, False, "log"
-    )
+    sha256 = store.sha256_file(printed)
+    made = Artifact("thing", Kind.DAEMON, printed, sha256, 1, (), builds.TRIPLE, None, "unknown", True, "", 0, 0, 0, False, "log")
     spec = replace(builds.DAEMON, layouts=(LayoutSpec("wire", wire, command),))
     (found,) = layout.checks(Subject(made, spec, None, "", RunFolder(folder)))
     assert found.id == "V7"

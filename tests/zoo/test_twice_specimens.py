@@ -48,7 +48,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     shutil.copytree(root / "fuse", root / "print")
     (root / "print/build.rs").write_text(BUILD_RS)
     source = root / "print/src/main.rs"
-    source.write_text(source.read_text().replace("Usage: demo_fuse", 'Usage: demo_fuse {}", env!("BUILT_AT")); println!("'))
+    source.write_text(source.read_text().replace('println!("Usage: demo_fuse")', 'println!("Usage: demo_fuse {}", env!("BUILT_AT"))'))
     builds.module(root)
     shutil.copytree(root / "kernel", root / "dated")
     (root / "dated/Kbuild").write_text('obj-m := demo.o\nccflags-y += -DBUILT=\\"$(shell date +%s%N)\\"\n')
