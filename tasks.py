@@ -212,14 +212,15 @@ def clean(ctx: Context, runs: bool = False, cache: bool = False) -> None:
     help={
         "quick": "Only what needs no VM: at most 90 seconds.",
         "fresh": "Also prove the two commands in a fresh Debian root (slow, needs root).",
+        "soak": "Only the long tests that neither a developer nor CI waits for; --only narrows them.",
         "only": "Only the tests whose names match this pytest expression.",
     }
 )
-def test(ctx: Context, quick: bool = False, fresh: bool = False, only: str = "") -> None:
+def test(ctx: Context, quick: bool = False, fresh: bool = False, soak: bool = False, only: str = "") -> None:
     """Run the project's own linters and tests; says what it did not run and why."""
     from ci.pipeline import selftest
 
-    selftest.run(_session(), quick=quick, fresh=fresh, only=only)
+    selftest.run(_session(), quick=quick, fresh=fresh, soak=soak, only=only)
 
 
 @_task()

@@ -11,13 +11,14 @@ from pathlib import Path
 
 from ci import console, process
 from ci.build.job import Job
-from ci.errors import ProductFailure
+from ci.errors import ProductFailure, UsageError
 from ci.manifest import ArtifactSpec, Manifest
 from ci.model import Check, Kind, Verdict
 from ci.pipeline.session import Session
 from ci.process import Limits
 
 TEST_DEADLINE = 80 * 60.0
+SOAK_DEADLINE = 12 * 3600.0
 
 
 @dataclass(frozen=True)
@@ -119,19 +120,22 @@ def _decide(checks: list[Check]) -> None:
         raise ProductFailure(f"failed: {', '.join(failed)}")
 
 
-def run(session: Session, *, quick: bool, fresh: bool, only: str) -> None:
+def run(session: Session, *, quick: bool, fresh: bool, soak: bool, only: str) -> None:
     """Linters, the daemon's own tests, then pytest, whose summary says what did not run and why."""
     from ci.pipeline import artifacts
 
-    if not only:
+    if soak and quick:
+        raise UsageError("--soak and --quick exclude each other", hint="./inv test --soak")
+    everything = not only and not soak
+    if everything:
         lint(session)
     if not quick:
         artifacts.build(session)  # specimens are made from the real daemon
     with session.record.stage("test") as stage:
-        if not quick and not only:
+        if not quick and everything:
             for step in _rust_tests(session.manifest):
                 _run(session, step, stage.checks)
-        _pytest(session, stage.checks, quick=quick, only=only)
+        _pytest(session, stage.checks, choice=_choice(quick, soak, only))
         if fresh:
             root = session.manifest.root
             _run(session, Step("fresh machine", (sys.executable, "tests/fresh_machine.py"), root), stage.checks)
@@ -139,17 +143,27 @@ def run(session: Session, *, quick: bool, fresh: bool, only: str) -> None:
             console.note("not run: the fresh-machine proof (slow, needs root): ./inv test --fresh")
         if quick:
             console.note("not run: everything marked integration or zoo, and cargo test: ./inv test without --quick")
+        if not soak:
+            console.note("not run: the soak tests (hours): ./inv test --soak")
         _decide(stage.checks)
 
 
-def _pytest(session: Session, checks: list[Check], *, quick: bool, only: str) -> None:
+def _choice(quick: bool, soak: bool, only: str) -> list[str]:
+    """pytest's words for which tests run. Soak tests measure and load the machine, so they run one at a time."""
+    workers = 1 if soak else len(os.sched_getaffinity(0))
+    words = [f"--numprocesses={workers}", "--dist=loadgroup"] if workers > 1 else []
+    words += ["-m", "unit"] if quick else []
+    words += ["--soak"] if soak else []
+    return words + (["-k", only] if only else [])
+
+
+def _pytest(session: Session, checks: list[Check], *, choice: list[str]) -> None:
     """pytest speaks to the terminal itself: a person wants to see it go on, CI its closing line."""
     junit = session.record.run.file("test", "junit.xml")
-    argv = [*_python("pytest", f"--junit-xml={junit}", "-rs")]
-    argv += ["-m", "unit"] if quick else []
-    argv += ["-k", only] if only else []
+    argv = [*_python("pytest", f"--junit-xml={junit}", "-rs", "--durations=25", *choice)]
+    limits = Limits(SOAK_DEADLINE if "--soak" in choice else TEST_DEADLINE)
     sys.stdout.flush()
-    returncode = process.attached(argv, limits=Limits(TEST_DEADLINE), cwd=session.manifest.root, env=dict(os.environ))
+    returncode = process.attached(argv, limits=limits, cwd=session.manifest.root, env=dict(os.environ))
     verdict = Verdict.PASS if returncode == 0 else Verdict.FAIL
     evidence = (session.record.run.evidence("junit", junit),) if junit.is_file() else ()
     detail = process.describe_returncode(returncode) + ("" if junit.is_file() else "; it left no results")

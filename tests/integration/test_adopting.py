@@ -124,13 +124,13 @@ def test_findings_over_the_budget_fail_with_their_places_and_an_expected_failure
     try:
         manifest.write_text(original.replace("expect_kernels: [debian-6.12]", "expect_kernels: [debian-6.1]"))
         source.write_text(code.replace("\treturn heartbeat_start();", "\tint x=1;\n\n\treturn x+heartbeat_start();"))
-        done = tool.inv("build", "verify", "--kernel", "debian-6.1", config=manifest)
+        done = tool.inv("build", "--kernel", "debian-6.1", "verify", config=manifest)
     finally:
         manifest.write_text(original)
         source.write_text(code)
     assert done.returncode == 1
     failed = {(c["id"], c["subject"], c["detail"]) for c in recordschema.latest(root)["stages"][-1]["checks"] if c["verdict"] == "fail"}
     said = "\n".join(detail for id, _, detail in failed if id == "V11")
-    assert "driver/src/main.c:8: spaces required around that '='" in said and "the budget is 0; mend the new ones" in said
+    assert "driver/src/main.c:9: spaces required around that '='" in said and "the budget is 0; mend the new ones" in said
     (back,) = [detail for id, subject, detail in failed if id == "B11" and subject.startswith("oldtable")]
     assert "it passes, although the manifest says 'expect: fail'" in back and "take that out" in back

@@ -17,7 +17,7 @@ import pytest
 
 from tests import recordschema, tool
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.xdist_group("project")]
 
 BUILDING = "start       vexfs-kernel"
 BOOTING = "start       guest default-1"

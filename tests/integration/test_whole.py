@@ -10,7 +10,7 @@ import pytest
 
 from tests import recordschema, tool
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(1500)]
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(1500), pytest.mark.xdist_group("project")]
 
 
 def test_the_whole_way_ends_in_a_report_whose_numbers_are_those_of_the_record() -> None:

@@ -267,7 +267,7 @@ class TestSystemPackages:
     @needs_root
     def test_without_root_it_prints_the_one_command_and_stops_with_2(self, clone: Path, apt: Path, tmp_path: Path) -> None:
         for folder in [clone, *clone.parents]:
-            if folder.is_relative_to(tmp_path.parent.parent):
+            if folder.owner() == "root" and any(part.startswith("pytest-") for part in folder.parts):
                 folder.chmod(0o777)
         done = ask(clone, apt, user="65534")
         assert done.returncode == 2, done.stderr

@@ -70,7 +70,9 @@ MANIFEST = """\
 version: 1
 project: p
 artifacts:
-  m: {builder: kbuild, folder: k, module: m, findings: {sparse: 1, compiler: 0}}
+  m: {builder: kbuild, folder: k, module: m, kernels: [h], findings: {sparse: 1, compiler: 0}}
+kernels:
+  h: {provider: host}
 """
 
 
