@@ -8,9 +8,10 @@ the source folder stays clean. Which modules were built is read from `modules.or
 from __future__ import annotations
 
 import os
+import shlex
 from pathlib import Path
 
-from ci import process, store
+from ci import packages, process, store
 from ci.build import make, sources, stamp
 from ci.build import warnings as remembered
 from ci.build.job import Job
@@ -95,7 +96,7 @@ def command(job: Job) -> list[str]:
     maps = " ".join(f"-ffile-prefix-map={old}={new}" for old, new in prefixes(job))
     variables["KCFLAGS"] = f"{maps} -fstack-usage {variables.get('KCFLAGS', '')}".strip()
     given = job.filled(f"{name}={value}" for name, value in variables.items())
-    common = ["W=1", f"-j{os.cpu_count() or 1}", *given]
+    common = ["W=1", f"-j{os.cpu_count() or 1}", *given, *_pahole(job)]
     if job.spec.recipe.goals:
         return ["make", "-C", str(job.work), *common, *job.spec.recipe.goals]
     return ["make", "-C", str(_kernel(job).headers), f"M={job.work}", *common, "modules"]
@@ -111,6 +112,19 @@ def prefixes(job: Job) -> list[tuple[str, str]]:
 def environment(job: Job) -> dict[str, str]:
     """What is added to the environment: messages must be in English to be understood."""
     return make.environment(job)
+
+
+def _pahole(job: Job) -> list[str]:
+    """pahole without -j, which makes the order of the types that it writes differ each time (V10; see scripts/Makefile.btf)."""
+    program = packages.which("pahole")
+    if program is None:
+        return []  # Kbuild then writes no types
+    path = job.folder / ".vexci-pahole"
+    text = f'#!/bin/sh\nfor word do\n\tshift\n\ttest "$word" = -j || set -- "$@" "$word"\ndone\nexec {shlex.quote(program)} "$@"\n'
+    if not path.is_file() or path.read_text() != text:
+        store.atomic_write(path, text)
+        path.chmod(0o755)
+    return [f"PAHOLE={path}"]
 
 
 def _make(job: Job, log: Path, inputs: str) -> float:

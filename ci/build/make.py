@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Programs whose own Makefile builds them, in a copy of their tree; and what every build through make has in common.
 
-A recipe can hide its failure (`make || true; cp old new`), so that make's exit code proves nothing (B4): the compiler's errors
-are looked for in the log, the output must have been written by this build, and it must not be a file that lay in the tree.
+A recipe can hide its failure (a shell that ignores it, then a cp of an old file), so that make's exit code proves nothing (B4):
+the compiler's errors are looked for in the log, the output must have been written by this build, and it must not be a file that
+lay in the tree.
 """
 
 from __future__ import annotations
@@ -169,7 +170,7 @@ def refuse_hidden_failure(job: Job, log: Path) -> None:
         raise ProductFailure(
             f"{job.label}: make ended with success, but the compiler did not: {errors[0].text}",
             where=errors[0].place,
-            hint=f"the recipe hides its failure; look for '|| true', '-' or ';' before the compiler. The whole log: {job.relative(log)}",
+            hint=f"the recipe hides its failure; look for '||', '-' or ';' around the compiler. The whole log: {job.relative(log)}",
             evidence=(log,),
         )
 

@@ -57,7 +57,7 @@ def test_a_frame_over_the_limit_is_found(tmp_path: Path) -> None:
 
 def test_clippy_and_rustfmt_find_what_is_planted_and_remember_it(tmp_path: Path) -> None:
     folder = builds.crate(tmp_path)
-    (folder / "src/main.rs").write_text('fn main() {\n    let x = 5;\n    println!("{}", x.clone());\n}\n   fn f() {}\n')
+    (folder / "src/main.rs").write_text('fn main() {\n    let x = 5;\n    let y = x.clone();\n    println!("{y}");\n}\n   fn f() {}\n')
     said: list[str] = []
     job = replace(builds.job(tmp_path, builds.DAEMON), say=said.append)
 
