@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -134,3 +135,32 @@ def test_findings_over_the_budget_fail_with_their_places_and_an_expected_failure
     assert "driver/src/main.c:9: spaces required around that '='" in said and "the budget is 0; mend the new ones" in said
     (back,) = [detail for id, subject, detail in failed if id == "B11" and subject.startswith("oldtable")]
     assert "it passes, although the manifest says 'expect: fail'" in back and "take that out" in back
+
+
+FOREIGN = """\
+version: 1
+project: foreign
+artifacts:
+  loopback:
+    builder: kbuild
+    folder: usr/src/{folder}
+    module: v4l2loopback
+    kernels: [debian-6.1]
+kernels:
+  debian-6.1: {{provider: apt, pattern: 6.1-cloud}}
+"""
+
+
+def test_a_real_tree_of_other_people_is_built_and_judged(tmp_path: Path) -> None:
+    """v4l2loopback as Debian ships it for dkms; a cloud kernel lacks the media modules that it needs, and that must be seen."""
+    argv = ["apt-get", "download", "v4l2loopback-dkms"]
+    done = subprocess.run(argv, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=120)
+    packages = list(tmp_path.glob("*.deb"))
+    if done.returncode != 0 or not packages:
+        pytest.skip(f"v4l2loopback-dkms cannot be downloaded: {' '.join(done.stderr.split()[-12:])}")
+    subprocess.run(["dpkg-deb", "-x", packages[0], tmp_path], check=True, timeout=60)
+    (tree,) = (tmp_path / "usr/src").glob("v4l2loopback-*")
+    (tmp_path / "vexci.yaml").write_text(FOREIGN.format(folder=tree.name))
+    ran = tool.inv("build", "verify", config=tmp_path / "vexci.yaml")
+    assert ran.returncode == 1, ran.stdout
+    assert "does not build" in ran.stdout and "v4l2" in ran.stdout and "undefined!" in ran.stdout, ran.stdout
