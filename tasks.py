@@ -91,15 +91,28 @@ def _errors_to_exit_codes(body: Callable[..., None]) -> Callable[..., None]:
 
 
 _KVM = {"require-kvm": "Fail instead of emulating where KVM does not work."}
+_KERNEL = {"kernel": "Boot this kernel of vexci.yaml instead of the machine's."}
 _JSON = {"json": "Print the run record to standard output, and nothing else there."}
 
 
-@_task(help={"only": "Build just this artifact of vexci.yaml.", "kernel": "Build modules just for this kernel of vexci.yaml.", **_JSON})
-def build(ctx: Context, only: str = "", kernel: str = "", json: bool = False) -> None:
+_FEATURES = {"features": "Feature sets of vexci.yaml to build (a,b or 'all'); an artifact that has none of them is built as always."}
+
+
+@_task(
+    help={
+        "only": "Build just this artifact of vexci.yaml (or a,b).",
+        "kernel": "Build modules just for this kernel of vexci.yaml (a,b or 'all').",
+        "toolchain": "Build modules with this compiler (gcc, clang, or 'all').",
+        **_FEATURES,
+        **_JSON,
+    }
+)
+def build(ctx: Context, only: str = "", kernel: str = "", features: str = "", toolchain: str = "", json: bool = False) -> None:
     """Build the kernel module (for each kernel) and the daemon, with the right features."""
     from ci.pipeline import artifacts
+    from ci.pipeline.matrix import Filter
 
-    artifacts.build(_session(), only=only, kernel=kernel)
+    artifacts.build(_session(), Filter(only, kernel, features, toolchain))
 
 
 @_task(
@@ -124,6 +137,14 @@ def ci(ctx: Context, require_kvm: bool = False, skip_bench: bool = False, json: 
     whole.run(_session(), require_kvm=require_kvm, skip_bench=skip_bench)
 
 
+@_task(help={"fetch": "Download or build this kernel of vexci.yaml now (a,b or 'all'), a newer one where there is one."})
+def kernels(ctx: Context, fetch: str = "") -> None:
+    """List the kernels of vexci.yaml: known, downloaded, installed or built, with their sizes and places."""
+    from ci.pipeline import targets
+
+    targets.show(_session(), fetch=fetch)
+
+
 @_task(help={"fix": "Run the commands that fix what is missing."})
 def doctor(ctx: Context, fix: bool = False) -> None:
     """Show what this machine can do, what is missing, and the exact command that fixes it."""
@@ -145,15 +166,26 @@ def deploy(ctx: Context, guest: str = "default", json: bool = False) -> None:
         "suite": "Run just this suite of vexci.yaml.",
         "only": "Validate just this artifact.",
         "guest": "Use this running guest (see vm.up) instead of a fresh one.",
+        **_KERNEL,
+        **_FEATURES,
         **_KVM,
         **_JSON,
     }
 )
-def validate(ctx: Context, suite: str = "", only: str = "", guest: str = "", require_kvm: bool = False, json: bool = False) -> None:
+def validate(
+    ctx: Context,
+    suite: str = "",
+    only: str = "",
+    guest: str = "",
+    kernel: str = "",
+    features: str = "",
+    require_kvm: bool = False,
+    json: bool = False,
+) -> None:
     """Build, verify, and run the validation suites in a disposable guest."""
     from ci.pipeline import person
 
-    person.validate(_session(), suite=suite, only=only, guest=guest, require_kvm=require_kvm)
+    person.validate(_session(), suite=suite, only=only, guest=guest, require_kvm=require_kvm, kernel=kernel, features=features)
 
 
 @_task(
@@ -238,12 +270,12 @@ def image_list(ctx: Context) -> None:
 _GUEST = {"name": "The guest's name."}
 
 
-@_task(name="up", help={"machine": "A machine of vexci.yaml.", **_KVM, **_GUEST})
-def vm_up(ctx: Context, machine: str = "default", name: str = "default", require_kvm: bool = False) -> None:
+@_task(name="up", help={"machine": "A machine of vexci.yaml.", **_KERNEL, **_KVM, **_GUEST})
+def vm_up(ctx: Context, machine: str = "default", name: str = "default", kernel: str = "", require_kvm: bool = False) -> None:
     """Start a guest that stays until vm.down."""
     from ci.pipeline import person
 
-    person.up(_session(), machine=machine, name=name, require_kvm=require_kvm)
+    person.up(_session(), machine=machine, name=name, require_kvm=require_kvm, kernel=kernel)
 
 
 @_task(name="list")
@@ -279,6 +311,6 @@ def vm_down(ctx: Context, name: str = "default", all: bool = False) -> None:
     person.down(_session(), name, everything=all)
 
 
-ns = Collection(build, verify, ci, doctor, deploy, validate, bench, report, runs, clean, test, lint)
+ns = Collection(build, verify, kernels, ci, doctor, deploy, validate, bench, report, runs, clean, test, lint)
 ns.add_collection(Collection("image", image_build, image_list))
 ns.add_collection(Collection("vm", vm_up, vm_list, vm_ssh, vm_console, vm_down))

@@ -25,11 +25,13 @@ def deploy(session: Session, guest: str) -> None:
         guests.deploy(pool)
 
 
-def validate(session: Session, *, suite: str, only: str, guest: str, require_kvm: bool) -> None:
-    """Build and verify, then run the suites in a fresh guest, or in the running one of that name."""
+def validate(session: Session, *, suite: str, only: str, guest: str, require_kvm: bool, kernel: str = "", features: str = "") -> None:
+    """Build and verify, then run the suites in a fresh guest (with that `kernel`), or in the running one of that name."""
     guests.check_request(session, suite=suite, artifact=only)
-    with _pool(session, guest, require_kvm) as pool:
-        guests.ensure_built(session, pool.spec.kernel)
+    if guest and kernel:
+        raise UsageError(f"--guest and --kernel exclude each other: the guest '{guest}' runs already", hint="leave out one of them")
+    with _pool(session, guest, require_kvm, kernel) as pool:
+        guests.ensure_built(session, pool.spec.kernel, features)
         guests.validate(pool, suite=suite, only=only)
 
 
@@ -44,10 +46,10 @@ def bench(session: Session, *, suite: str, rounds: int, guest: str, require_kvm:
         guests.bench(pool, suite=suite, rounds=rounds)
 
 
-def _pool(session: Session, guest: str, require_kvm: bool) -> Pool:
+def _pool(session: Session, guest: str, require_kvm: bool, kernel: str = "") -> Pool:
     if guest:
         vm.running(guest, session.manifest.root)
-    return Pool(session, kept=guest, require_kvm=require_kvm)
+    return Pool(session, kept=guest, require_kvm=require_kvm, kernel=kernel)
 
 
 def image_build(session: Session, name: str) -> None:
@@ -74,9 +76,9 @@ def image_list(session: Session) -> None:
     console.table(console.Table("", ("image", "state", "on disk", "key"), list(rows)))
 
 
-def up(session: Session, *, machine: str, name: str, require_kvm: bool) -> None:
-    """Start a guest that stays."""
-    spec = machine_spec(session, machine)
+def up(session: Session, *, machine: str, name: str, require_kvm: bool, kernel: str = "") -> None:
+    """Start a guest that stays, with another `kernel` than its machine's where one is named."""
+    spec = machine_spec(session, machine, kernel)
     boot, accelerator = prepare(session, spec, require_kvm=require_kvm)
     with session.record.stage("vm") as stage, console.group("vm"), console.Progress() as progress:
         with progress.item(f"guest {name}") as item:

@@ -4,9 +4,10 @@
 from __future__ import annotations
 
 from contextlib import ExitStack
+from dataclasses import replace
 from types import TracebackType
 
-from ci import console, images, splat
+from ci import console, images, kernels, splat
 from ci.errors import UsageError
 from ci.images.boot import boot_files
 from ci.manifest import MachineSpec
@@ -20,12 +21,23 @@ from ci.vm.boot import Boot
 from ci.vm.machine import Machine
 
 
-def machine_spec(session: Session, name: str = "default") -> MachineSpec:
-    """The machine of that name in the manifest; UsageError with the nearest name where there is none."""
+def machine_spec(session: Session, name: str = "default", kernel: str = "") -> MachineSpec:
+    """The machine of that name in the manifest, with another `kernel` where one is named; UsageError with the nearest name."""
+    defined = [spec.name for spec in session.manifest.kernels]
+    if kernel and kernel not in defined:
+        raise UsageError(f"the kernel '{kernel}' is not defined{nearest(kernel, defined)}")
     names = [spec.name for spec in session.manifest.machines]
     if name not in names:
         raise UsageError(f"the machine '{name}' is not defined{nearest(name, names)}", hint="define it under 'machines:' in vexci.yaml")
-    return session.manifest.machine(name)
+    spec = session.manifest.machine(name)
+    return replace(spec, kernel=kernel) if kernel else spec
+
+
+def kernel_of_guest(session: Session, name: str) -> str:
+    """The manifest's name of the kernel that a running guest has; empty where it is none of them."""
+    release = guests.running(name, session.manifest.root).kernel
+    found = [row.name for row in kernels.listing(session.manifest.kernels) if row.release == release]
+    return found[0] if found else ""
 
 
 def prepare(session: Session, spec: MachineSpec, *, require_kvm: bool) -> tuple[Boot, Accelerator]:
@@ -33,7 +45,10 @@ def prepare(session: Session, spec: MachineSpec, *, require_kvm: bool) -> tuple[
     with session.record.stage("image") as stage, console.group("image"):
         kernel = artifacts.resolve(session, spec.kernel, stage)
         if kernel is None or kernel.image is None:
-            raise UsageError(f"the kernel '{spec.kernel}' can be built for, but not booted", hint="name an apt kernel for the machine")
+            raise UsageError(
+                f"the kernel '{spec.kernel}' can be built for, but not booted",
+                hint="name a kernel of the provider apt or source for the machine",
+            )
         image = images.build(
             session.manifest.image(spec.image), session.manifest.root, log=session.record.run.file("image", "build.log"), say=console.note
         )
@@ -50,10 +65,10 @@ def prepare(session: Session, spec: MachineSpec, *, require_kvm: bool) -> tuple[
 class Pool:
     """Hands out a healthy guest. With `kept` it is the running guest of that name, which is never replaced."""
 
-    def __init__(self, session: Session, *, kept: str = "", require_kvm: bool = False, machine: str = "default") -> None:
+    def __init__(self, session: Session, *, kept: str = "", require_kvm: bool = False, machine: str = "default", kernel: str = "") -> None:
         self.session = session
         self.kept = kept
-        self.spec = machine_spec(session, machine)
+        self.spec = machine_spec(session, machine, kernel or (kernel_of_guest(session, kept) if kept else ""))
         self._require_kvm = require_kvm
         self._boot: tuple[Boot, Accelerator] | None = None
         self._stack = ExitStack()
