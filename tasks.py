@@ -91,6 +91,7 @@ def _errors_to_exit_codes(body: Callable[..., None]) -> Callable[..., None]:
 
 
 _KVM = {"require-kvm": "Fail instead of emulating where KVM does not work."}
+_COLD = {"cold": "Boot guests instead of restoring them from a memory snapshot."}
 _JSON = {"json": "Print the run record to standard output, and nothing else there."}
 
 
@@ -116,12 +117,14 @@ def verify(ctx: Context, explain: str = "", json: bool = False) -> None:
     artifacts.verify(_session())
 
 
-@_task(help={"require-kvm": "Fail instead of emulating where KVM does not work.", "skip-bench": "Leave out the benchmarks.", **_JSON})
-def ci(ctx: Context, require_kvm: bool = False, skip_bench: bool = False, json: bool = False) -> None:
+@_task(
+    help={"require-kvm": "Fail instead of emulating where KVM does not work.", "skip-bench": "Leave out the benchmarks.", **_COLD, **_JSON}
+)
+def ci(ctx: Context, require_kvm: bool = False, skip_bench: bool = False, cold: bool = False, json: bool = False) -> None:
     """Do everything in one run: build, verify, image, VM, deploy, validate, bench, report."""
     from ci.pipeline import whole
 
-    whole.run(_session(), require_kvm=require_kvm, skip_bench=skip_bench)
+    whole.run(_session(), require_kvm=require_kvm, skip_bench=skip_bench, cold=cold)
 
 
 @_task(help={"fix": "Run the commands that fix what is missing."})
@@ -146,14 +149,17 @@ def deploy(ctx: Context, guest: str = "default", json: bool = False) -> None:
         "only": "Validate just this artifact.",
         "guest": "Use this running guest (see vm.up) instead of a fresh one.",
         **_KVM,
+        **_COLD,
         **_JSON,
     }
 )
-def validate(ctx: Context, suite: str = "", only: str = "", guest: str = "", require_kvm: bool = False, json: bool = False) -> None:
+def validate(
+    ctx: Context, suite: str = "", only: str = "", guest: str = "", require_kvm: bool = False, cold: bool = False, json: bool = False
+) -> None:
     """Build, verify, and run the validation suites in a disposable guest."""
     from ci.pipeline import person
 
-    person.validate(_session(), suite=suite, only=only, guest=guest, require_kvm=require_kvm)
+    person.validate(_session(), suite=suite, only=only, guest=guest, require_kvm=require_kvm, cold=cold)
 
 
 @_task(
@@ -162,14 +168,17 @@ def validate(ctx: Context, suite: str = "", only: str = "", guest: str = "", req
         "rounds": "Rounds to measure, in place of vexci.yaml's number.",
         "guest": "Use this running guest (see vm.up) instead of a fresh one.",
         **_KVM,
+        **_COLD,
         **_JSON,
     }
 )
-def bench(ctx: Context, suite: str = "", rounds: int = 0, guest: str = "", require_kvm: bool = False, json: bool = False) -> None:
+def bench(
+    ctx: Context, suite: str = "", rounds: int = 0, guest: str = "", require_kvm: bool = False, cold: bool = False, json: bool = False
+) -> None:
     """Measure the kernel module beside the daemon and a reference, in interleaved rounds in one guest."""
     from ci.pipeline import person
 
-    person.bench(_session(), suite=suite, rounds=rounds, guest=guest, require_kvm=require_kvm)
+    person.bench(_session(), suite=suite, rounds=rounds, guest=guest, require_kvm=require_kvm, cold=cold)
 
 
 @_task(help={"run-id": "The run to report on; the newest with results where none is given."})
@@ -238,12 +247,12 @@ def image_list(ctx: Context) -> None:
 _GUEST = {"name": "The guest's name."}
 
 
-@_task(name="up", help={"machine": "A machine of vexci.yaml.", **_KVM, **_GUEST})
-def vm_up(ctx: Context, machine: str = "default", name: str = "default", require_kvm: bool = False) -> None:
+@_task(name="up", help={"machine": "A machine of vexci.yaml.", **_KVM, **_COLD, **_GUEST})
+def vm_up(ctx: Context, machine: str = "default", name: str = "default", require_kvm: bool = False, cold: bool = False) -> None:
     """Start a guest that stays until vm.down."""
     from ci.pipeline import person
 
-    person.up(_session(), machine=machine, name=name, require_kvm=require_kvm)
+    person.up(_session(), machine=machine, name=name, require_kvm=require_kvm, cold=cold)
 
 
 @_task(name="list")
@@ -279,6 +288,14 @@ def vm_down(ctx: Context, name: str = "default", all: bool = False) -> None:
     person.down(_session(), name, everything=all)
 
 
+@_task(name="prune", help={"all": "Remove every memory snapshot."})
+def vm_prune(ctx: Context, all: bool = False) -> None:
+    """Remove memory snapshots that are over the limits of vexci.yaml (each start of a guest does so, too)."""
+    from ci.pipeline import person
+
+    person.prune(_session(), everything=all)
+
+
 ns = Collection(build, verify, ci, doctor, deploy, validate, bench, report, runs, clean, test, lint)
 ns.add_collection(Collection("image", image_build, image_list))
-ns.add_collection(Collection("vm", vm_up, vm_list, vm_ssh, vm_console, vm_down))
+ns.add_collection(Collection("vm", vm_up, vm_list, vm_ssh, vm_console, vm_down, vm_prune))

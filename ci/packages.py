@@ -103,6 +103,7 @@ TASKS: dict[str, Wanted] = {
     "image": Wanted(IMAGE),
     "image.list": NOTHING,
     "vm": _GUEST,
+    "vm.prune": NOTHING,
     "deploy": _ALL,
     "validate": _ALL,
     "bench": _ALL,

@@ -15,6 +15,7 @@ from ci.process import Limits
 from ci.reader import nearest
 from ci.vm import access, registry
 from ci.vm import guest as vm
+from ci.vm import prune as snapshots
 
 
 def deploy(session: Session, guest: str) -> None:
@@ -25,29 +26,29 @@ def deploy(session: Session, guest: str) -> None:
         guests.deploy(pool)
 
 
-def validate(session: Session, *, suite: str, only: str, guest: str, require_kvm: bool) -> None:
+def validate(session: Session, *, suite: str, only: str, guest: str, require_kvm: bool, cold: bool) -> None:
     """Build and verify, then run the suites in a fresh guest, or in the running one of that name."""
     guests.check_request(session, suite=suite, artifact=only)
-    with _pool(session, guest, require_kvm) as pool:
+    with _pool(session, guest, require_kvm, cold) as pool:
         guests.ensure_built(session, pool.spec.kernel)
         guests.validate(pool, suite=suite, only=only)
 
 
-def bench(session: Session, *, suite: str, rounds: int, guest: str, require_kvm: bool) -> None:
+def bench(session: Session, *, suite: str, rounds: int, guest: str, require_kvm: bool, cold: bool) -> None:
     """Build and verify, then measure in a fresh guest, or in the running one of that name."""
     if suite == speed.SUITE:
         speed.bench(session, rounds=rounds)
         return
     guests.check_request(session, benchmark=suite)
-    with _pool(session, guest, require_kvm) as pool:
+    with _pool(session, guest, require_kvm, cold) as pool:
         guests.ensure_built(session, pool.spec.kernel)
         guests.bench(pool, suite=suite, rounds=rounds)
 
 
-def _pool(session: Session, guest: str, require_kvm: bool) -> Pool:
+def _pool(session: Session, guest: str, require_kvm: bool, cold: bool) -> Pool:
     if guest:
         vm.running(guest, session.manifest.root)
-    return Pool(session, kept=guest, require_kvm=require_kvm)
+    return Pool(session, kept=guest, require_kvm=require_kvm, cold=cold)
 
 
 def image_build(session: Session, name: str) -> None:
@@ -74,7 +75,7 @@ def image_list(session: Session) -> None:
     console.table(console.Table("", ("image", "state", "on disk", "key"), list(rows)))
 
 
-def up(session: Session, *, machine: str, name: str, require_kvm: bool) -> None:
+def up(session: Session, *, machine: str, name: str, require_kvm: bool, cold: bool) -> None:
     """Start a guest that stays."""
     spec = machine_spec(session, machine)
     boot, accelerator = prepare(session, spec, require_kvm=require_kvm)
@@ -88,10 +89,13 @@ def up(session: Session, *, machine: str, name: str, require_kvm: bool) -> None:
                 name=name,
                 evidence=session.record.run.path / "guests" / name,
                 progress=item.say,
+                warm=not cold,
             )
             seconds = item.seconds
-        stage.detail = f"{name} is up on port {facts.port}"
+        stage.results.update(name=name, restored=facts.restored)
+        stage.detail = f"{name} is up on port {facts.port} ({'restored from memory' if facts.restored else 'booted'})"
         console.verdict_line(Verdict.PASS, stage.detail, seconds)
+    snapshots.prune(session.manifest.snapshots, say=console.note)
     console.line("next: ./inv deploy, ./inv vm.ssh, ./inv vm.down")
 
 
@@ -133,3 +137,13 @@ def down(session: Session, name: str, *, everything: bool) -> None:
         console.verdict_line(Verdict.PASS, f"{each} is down")
     if everything and not mine:
         console.line("no guest is running")
+
+
+def prune(session: Session, *, everything: bool) -> None:
+    """Remove memory snapshots that are over the limits, or all; then say what is left."""
+    freed = snapshots.prune(session.manifest.snapshots, everything=everything, say=console.line)
+    left = snapshots.listing()
+    size = sum(kept.size for kept in left) >> 20
+    limits = session.manifest.snapshots
+    console.verdict_line(Verdict.PASS, f"{freed >> 20} MiB are free again; {len(left)} memory snapshots stay, {size} MiB")
+    console.line(f"limits: {limits.size} MiB, {limits.age:g} days without use ('snapshots:' in vexci.yaml)")

@@ -14,7 +14,7 @@ from ci.model import Accelerator
 from ci.pipeline import artifacts
 from ci.pipeline.session import Session
 from ci.reader import nearest
-from ci.vm import accel
+from ci.vm import accel, prune
 from ci.vm import guest as guests
 from ci.vm.boot import Boot
 from ci.vm.machine import Machine
@@ -48,13 +48,17 @@ def prepare(session: Session, spec: MachineSpec, *, require_kvm: bool) -> tuple[
 
 
 class Pool:
-    """Hands out a healthy guest. With `kept` it is the running guest of that name, which is never replaced."""
+    """Hands out a healthy guest, restored from memory unless `cold`. With `kept` it is the running guest of that name, which
+    is never replaced."""
 
-    def __init__(self, session: Session, *, kept: str = "", require_kvm: bool = False, machine: str = "default") -> None:
+    def __init__(
+        self, session: Session, *, kept: str = "", require_kvm: bool = False, machine: str = "default", cold: bool = False
+    ) -> None:
         self.session = session
         self.kept = kept
         self.spec = machine_spec(session, machine)
         self._require_kvm = require_kvm
+        self._cold = cold
         self._boot: tuple[Boot, Accelerator] | None = None
         self._stack = ExitStack()
         self._machine: Machine | None = None
@@ -98,11 +102,15 @@ class Pool:
                         root=session.manifest.root,
                         name=name,
                         progress=item.say,
+                        warm=not self._cold,
                     )
                 )
-            stage.results.update(name=name, boot_seconds=round(machine.boot_seconds, 2), accelerator=accelerator.name)
-            stage.detail = f"{name} answered {machine.boot_seconds:.1f} s after its start ({accelerator.name})"
+            seconds = round(machine.boot_seconds, 2)
+            stage.results.update(name=name, boot_seconds=seconds, restored=machine.restored, accelerator=accelerator.name)
+            how = "restored from memory" if machine.restored else "booted"
+            stage.detail = f"{name} answered {seconds:.1f} s after it was asked for ({how}, {accelerator.name})"
             console.line(stage.detail)
+        prune.prune(session.manifest.snapshots, say=console.note)
         return machine
 
     def _attach(self) -> Machine:

@@ -14,14 +14,14 @@ from ci.pipeline.pool import Pool
 from ci.pipeline.session import Session
 
 
-def run(session: Session, *, require_kvm: bool, skip_bench: bool) -> None:
+def run(session: Session, *, require_kvm: bool, skip_bench: bool, cold: bool) -> None:
     """Build, verify, image, VM, deploy, validate, bench; then the report, also of a run that failed.
 
     What follows a failure is not run, and is recorded as such with the reason.
     """
     failure: VexciError | None = None
     try:
-        _stages(session, require_kvm=require_kvm, skip_bench=skip_bench)
+        _stages(session, require_kvm=require_kvm, skip_bench=skip_bench, cold=cold)
     except VexciError as error:
         failure = error
     if session.working:
@@ -30,10 +30,10 @@ def run(session: Session, *, require_kvm: bool, skip_bench: bool) -> None:
         raise failure
 
 
-def _stages(session: Session, *, require_kvm: bool, skip_bench: bool) -> None:
+def _stages(session: Session, *, require_kvm: bool, skip_bench: bool, cold: bool) -> None:
     artifacts.build(session)
     artifacts.verify(session)
-    with Pool(session, require_kvm=require_kvm) as pool:
+    with Pool(session, require_kvm=require_kvm, cold=cold) as pool:
         guests.deploy(pool)
         guests.validate(pool)
         if skip_bench:
