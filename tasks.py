@@ -92,6 +92,7 @@ def _errors_to_exit_codes(body: Callable[..., None]) -> Callable[..., None]:
 
 _KVM = {"require-kvm": "Fail instead of emulating where KVM does not work."}
 _COLD = {"cold": "Boot guests instead of restoring them from a memory snapshot."}
+_SLOTS = {"slots": "How many guests run suites at the same time."}
 _JSON = {"json": "Print the run record to standard output, and nothing else there."}
 
 
@@ -120,11 +121,11 @@ def verify(ctx: Context, explain: str = "", json: bool = False) -> None:
 @_task(
     help={"require-kvm": "Fail instead of emulating where KVM does not work.", "skip-bench": "Leave out the benchmarks.", **_COLD, **_JSON}
 )
-def ci(ctx: Context, require_kvm: bool = False, skip_bench: bool = False, cold: bool = False, json: bool = False) -> None:
+def ci(ctx: Context, require_kvm: bool = False, skip_bench: bool = False, cold: bool = False, slots: int = 1, json: bool = False) -> None:
     """Do everything in one run: build, verify, image, VM, deploy, validate, bench, report."""
     from ci.pipeline import whole
 
-    whole.run(_session(), require_kvm=require_kvm, skip_bench=skip_bench, cold=cold)
+    whole.run(_session(), require_kvm=require_kvm, skip_bench=skip_bench, cold=cold, slots=slots)
 
 
 @_task(help={"fix": "Run the commands that fix what is missing."})
@@ -150,16 +151,24 @@ def deploy(ctx: Context, guest: str = "default", json: bool = False) -> None:
         "guest": "Use this running guest (see vm.up) instead of a fresh one.",
         **_KVM,
         **_COLD,
+        **_SLOTS,
         **_JSON,
     }
 )
 def validate(
-    ctx: Context, suite: str = "", only: str = "", guest: str = "", require_kvm: bool = False, cold: bool = False, json: bool = False
+    ctx: Context,
+    suite: str = "",
+    only: str = "",
+    guest: str = "",
+    require_kvm: bool = False,
+    cold: bool = False,
+    slots: int = 1,
+    json: bool = False,
 ) -> None:
     """Build, verify, and run the validation suites in a disposable guest."""
     from ci.pipeline import person
 
-    person.validate(_session(), suite=suite, only=only, guest=guest, require_kvm=require_kvm, cold=cold)
+    person.validate(_session(), suite=suite, only=only, guest=guest, require_kvm=require_kvm, cold=cold, slots=slots)
 
 
 @_task(

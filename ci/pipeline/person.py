@@ -11,6 +11,7 @@ from ci.model import Verdict
 from ci.pipeline import guests, speed
 from ci.pipeline.pool import Pool, machine_spec, prepare
 from ci.pipeline.session import Session
+from ci.pipeline.slots import check_slots
 from ci.process import Limits
 from ci.reader import nearest
 from ci.vm import access, registry
@@ -26,10 +27,11 @@ def deploy(session: Session, guest: str) -> None:
         guests.deploy(pool)
 
 
-def validate(session: Session, *, suite: str, only: str, guest: str, require_kvm: bool, cold: bool) -> None:
+def validate(session: Session, *, suite: str, only: str, guest: str, require_kvm: bool, cold: bool, slots: int) -> None:
     """Build and verify, then run the suites in a fresh guest, or in the running one of that name."""
     guests.check_request(session, suite=suite, artifact=only)
-    with _pool(session, guest, require_kvm, cold) as pool:
+    check_slots(slots, guest)
+    with _pool(session, guest, require_kvm, cold, slots) as pool:
         guests.ensure_built(session, pool.spec.kernel)
         guests.validate(pool, suite=suite, only=only)
 
@@ -45,10 +47,10 @@ def bench(session: Session, *, suite: str, rounds: int, guest: str, require_kvm:
         guests.bench(pool, suite=suite, rounds=rounds)
 
 
-def _pool(session: Session, guest: str, require_kvm: bool, cold: bool) -> Pool:
+def _pool(session: Session, guest: str, require_kvm: bool, cold: bool, slots: int = 1) -> Pool:
     if guest:
         vm.running(guest, session.manifest.root)
-    return Pool(session, kept=guest, require_kvm=require_kvm, cold=cold)
+    return Pool(session, kept=guest, require_kvm=require_kvm, cold=cold, slots=slots)
 
 
 def image_build(session: Session, name: str) -> None:

@@ -3,7 +3,9 @@
 
 from __future__ import annotations
 
+import os
 from contextlib import ExitStack
+from dataclasses import replace
 from types import TracebackType
 
 from ci import console, images, splat
@@ -26,6 +28,11 @@ def machine_spec(session: Session, name: str = "default") -> MachineSpec:
     if name not in names:
         raise UsageError(f"the machine '{name}' is not defined{nearest(name, names)}", hint="define it under 'machines:' in vexci.yaml")
     return session.manifest.machine(name)
+
+
+def in_slots(spec: MachineSpec, slots: int) -> MachineSpec:
+    """The machine as it is when several run at once: no more virtual CPUs than there are real ones for each."""
+    return replace(spec, cpus=max(1, min(spec.cpus, (os.cpu_count() or 1) // slots))) if slots > 1 else spec
 
 
 def prepare(session: Session, spec: MachineSpec, *, require_kvm: bool) -> tuple[Boot, Accelerator]:
@@ -52,11 +59,20 @@ class Pool:
     is never replaced."""
 
     def __init__(
-        self, session: Session, *, kept: str = "", require_kvm: bool = False, machine: str = "default", cold: bool = False
+        self,
+        session: Session,
+        *,
+        kept: str = "",
+        require_kvm: bool = False,
+        machine: str = "default",
+        cold: bool = False,
+        slots: int = 1,
     ) -> None:
         self.session = session
         self.kept = kept
-        self.spec = machine_spec(session, machine)
+        self.slots = slots
+        self.spec = in_slots(machine_spec(session, machine), slots)
+        self._label = ""
         self._require_kvm = require_kvm
         self._cold = cold
         self._boot: tuple[Boot, Accelerator] | None = None
@@ -69,6 +85,13 @@ class Pool:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self._stack.close()
+
+    def beside(self, number: int) -> Pool:
+        """Another pool for guests of the same machine, started from the same files; the caller closes it."""
+        other = Pool(self.session, require_kvm=self._require_kvm, machine=self.spec.name, cold=self._cold, slots=self.slots)
+        other._boot = self._boot
+        other._label = f"-slot{number}"
+        return other
 
     def guest(self) -> Machine:
         """The guest; the first call, and the first after `discard`, starts one (stage `vm`)."""
@@ -91,7 +114,7 @@ class Pool:
         boot, accelerator = self._boot
         self._count += 1
         with session.record.stage("vm") as stage, console.group("vm"), console.Progress() as progress:
-            name = f"{self.spec.name}-{self._count}"
+            name = f"{self.spec.name}{self._label}-{self._count}"
             with progress.item(f"guest {name}") as item:
                 machine = self._stack.enter_context(
                     guests.guest(
