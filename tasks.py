@@ -93,15 +93,28 @@ def _errors_to_exit_codes(body: Callable[..., None]) -> Callable[..., None]:
 _KVM = {"require-kvm": "Fail instead of emulating where KVM does not work."}
 _COLD = {"cold": "Boot guests instead of restoring them from a memory snapshot."}
 _SLOTS = {"slots": "How many guests run suites at the same time."}
+_KERNEL = {"kernel": "Boot this kernel of vexci.yaml instead of the machine's."}
 _JSON = {"json": "Print the run record to standard output, and nothing else there."}
 
 
-@_task(help={"only": "Build just this artifact of vexci.yaml.", "kernel": "Build modules just for this kernel of vexci.yaml.", **_JSON})
-def build(ctx: Context, only: str = "", kernel: str = "", json: bool = False) -> None:
+_FEATURES = {"features": "Feature sets of vexci.yaml to build (a,b or 'all'); an artifact that has none of them is built as always."}
+
+
+@_task(
+    help={
+        "only": "Build just this artifact of vexci.yaml (or a,b).",
+        "kernel": "Build modules just for this kernel of vexci.yaml (a,b or 'all').",
+        "toolchain": "Build modules with this compiler (gcc, clang, or 'all').",
+        **_FEATURES,
+        **_JSON,
+    }
+)
+def build(ctx: Context, only: str = "", kernel: str = "", features: str = "", toolchain: str = "", json: bool = False) -> None:
     """Build the kernel module (for each kernel) and the daemon, with the right features."""
     from ci.pipeline import artifacts
+    from ci.pipeline.matrix import Filter
 
-    artifacts.build(_session(), only=only, kernel=kernel)
+    artifacts.build(_session(), Filter(only, kernel, features, toolchain))
 
 
 @_task(
@@ -128,6 +141,14 @@ def ci(ctx: Context, require_kvm: bool = False, skip_bench: bool = False, cold: 
     whole.run(_session(), require_kvm=require_kvm, skip_bench=skip_bench, cold=cold, slots=slots)
 
 
+@_task(help={"fetch": "Download or build this kernel of vexci.yaml now (a,b or 'all'), a newer one where there is one."})
+def kernels(ctx: Context, fetch: str = "") -> None:
+    """List the kernels of vexci.yaml: known, downloaded, installed or built, with their sizes and places."""
+    from ci.pipeline import targets
+
+    targets.show(_session(), fetch=fetch)
+
+
 @_task(help={"fix": "Run the commands that fix what is missing."})
 def doctor(ctx: Context, fix: bool = False) -> None:
     """Show what this machine can do, what is missing, and the exact command that fixes it."""
@@ -149,6 +170,8 @@ def deploy(ctx: Context, guest: str = "default", json: bool = False) -> None:
         "suite": "Run just this suite of vexci.yaml.",
         "only": "Validate just this artifact.",
         "guest": "Use this running guest (see vm.up) instead of a fresh one.",
+        **_KERNEL,
+        **_FEATURES,
         **_KVM,
         **_COLD,
         **_SLOTS,
@@ -160,6 +183,8 @@ def validate(
     suite: str = "",
     only: str = "",
     guest: str = "",
+    kernel: str = "",
+    features: str = "",
     require_kvm: bool = False,
     cold: bool = False,
     slots: int = 1,
@@ -168,7 +193,17 @@ def validate(
     """Build, verify, and run the validation suites in a disposable guest."""
     from ci.pipeline import person
 
-    person.validate(_session(), suite=suite, only=only, guest=guest, require_kvm=require_kvm, cold=cold, slots=slots)
+    person.validate(
+        _session(),
+        suite=suite,
+        only=only,
+        guest=guest,
+        require_kvm=require_kvm,
+        kernel=kernel,
+        features=features,
+        cold=cold,
+        slots=slots,
+    )
 
 
 @_task(
@@ -256,12 +291,14 @@ def image_list(ctx: Context) -> None:
 _GUEST = {"name": "The guest's name."}
 
 
-@_task(name="up", help={"machine": "A machine of vexci.yaml.", **_KVM, **_COLD, **_GUEST})
-def vm_up(ctx: Context, machine: str = "default", name: str = "default", require_kvm: bool = False, cold: bool = False) -> None:
+@_task(name="up", help={"machine": "A machine of vexci.yaml.", **_KERNEL, **_KVM, **_COLD, **_GUEST})
+def vm_up(
+    ctx: Context, machine: str = "default", name: str = "default", kernel: str = "", require_kvm: bool = False, cold: bool = False
+) -> None:
     """Start a guest that stays until vm.down."""
     from ci.pipeline import person
 
-    person.up(_session(), machine=machine, name=name, require_kvm=require_kvm, cold=cold)
+    person.up(_session(), machine=machine, name=name, require_kvm=require_kvm, kernel=kernel, cold=cold)
 
 
 @_task(name="list")
@@ -297,6 +334,20 @@ def vm_down(ctx: Context, name: str = "default", all: bool = False) -> None:
     person.down(_session(), name, everything=all)
 
 
+@_task(
+    help={
+        **_KVM,
+        **_SLOTS,
+        "rounds": "End after so many rounds (0: at Ctrl-C).",
+    }
+)
+def dev(ctx: Context, require_kvm: bool = False, slots: int = 1, rounds: int = 0) -> None:
+    """Watch the sources: on each save build, verify, restore a guest, deploy and run the suites of what changed."""
+    from ci.pipeline import dev as loop
+
+    loop.run(_session(), require_kvm=require_kvm, slots=slots, rounds=rounds)
+
+
 @_task(name="prune", help={"all": "Remove every memory snapshot."})
 def vm_prune(ctx: Context, all: bool = False) -> None:
     """Remove memory snapshots that are over the limits of vexci.yaml (each start of a guest does so, too)."""
@@ -305,6 +356,6 @@ def vm_prune(ctx: Context, all: bool = False) -> None:
     person.prune(_session(), everything=all)
 
 
-ns = Collection(build, verify, ci, doctor, deploy, validate, bench, report, runs, clean, test, lint)
+ns = Collection(build, verify, kernels, ci, dev, doctor, deploy, validate, bench, report, runs, clean, test, lint)
 ns.add_collection(Collection("image", image_build, image_list))
 ns.add_collection(Collection("vm", vm_up, vm_list, vm_ssh, vm_console, vm_down, vm_prune))

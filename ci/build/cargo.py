@@ -13,7 +13,7 @@ from ci import process, store
 from ci.build import messages, stamp
 from ci.build.job import Job
 from ci.errors import InfrastructureError, ProductFailure, UsageError, VexciError
-from ci.model import Artifact
+from ci.model import DEFAULT_SET, Artifact
 from ci.process import Limits
 
 RUST_HINT = "install Rust with rustup (rustup.rs); ./inv doctor shows what is found"
@@ -94,7 +94,7 @@ def build(job: Job) -> Artifact:
     def rebuild() -> float:
         job.say("nothing proves where the output came from: building anew")
         package = _package(log, output)
-        argv = ["cargo", "clean", "--locked", "-p", package, "--profile", job.spec.profile]
+        argv = ["cargo", "clean", "--locked", "-p", package, "--profile", job.spec.profile, *_place(job)]
         process.output(argv, deadline=120, cwd=job.spec.folder)
         return _cargo(job, log, err)
 
@@ -112,8 +112,20 @@ def build(job: Job) -> Artifact:
 def command(job: Job) -> list[str]:
     """The cargo command line that builds the binary."""
     profile = ["--release"] if job.spec.profile == "release" else ["--profile", job.spec.profile]
-    argv = ["cargo", "build", *profile, "--bin", job.spec.output, "--locked", "--message-format", "json"]
+    argv = ["cargo", "build", *profile, "--bin", job.spec.output, "--locked", "--message-format", "json", *_place(job)]
     return argv + (["--features", ",".join(job.spec.features)] if job.spec.features else [])
+
+
+def target_folder(job: Job) -> Path | None:
+    """Cargo's target folder where it is not the package's own: one for each feature set, which all binaries of a package share."""
+    if job.feature_set == DEFAULT_SET:
+        return None
+    return job.root / ".build" / "cargo" / f"{job.spec.folder.name}-{store.sha256_text(str(job.spec.folder))[:8]}" / job.feature_set
+
+
+def _place(job: Job) -> list[str]:
+    folder = target_folder(job)
+    return ["--target-dir", str(folder)] if folder else []
 
 
 def environment(job: Job) -> dict[str, str]:
@@ -130,9 +142,10 @@ def _cargo(job: Job, log: Path, err: Path) -> float:
         log=log,
         stderr=err,
         cwd=job.spec.folder,
-        env={**os.environ, **environment(job)},
+        env={**os.environ, **environment(job), **job.shared},
         what=job.label,
         progress=lambda _: job.say(messages.last_line(err)),
+        pass_fds=job.inherited,
     )
     _append_rendered(log, err)
     if not done.ok:

@@ -9,8 +9,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ci.manifest import ArtifactSpec
-from ci.model import KernelTarget
-from ci.process import Limits
+from ci.model import DEFAULT_SET, KernelTarget, variant
+from ci.parallel import JobServer
+from ci.process import Limits, cores
 from ci.revision import Revision
 from ci.store import RunFolder
 
@@ -21,7 +22,11 @@ def _silent(_: str) -> None:
 
 @dataclass(frozen=True)
 class Job:
-    """One artifact for one target. `kernel` is None for a daemon; `say` shows what is going on."""
+    """One artifact for one target. `kernel` is None for a daemon; `say` shows what is going on.
+
+    `spec` is as the feature set and the toolchain have it; `toolchain` is empty for the usual one. `server` are the
+    processors that it shares with other builds.
+    """
 
     spec: ArtifactSpec
     root: Path
@@ -29,21 +34,46 @@ class Job:
     revision: Revision
     kernel: KernelTarget | None = None
     say: Callable[[str], None] = field(default=_silent)
+    feature_set: str = DEFAULT_SET
+    toolchain: str = ""
+    server: JobServer | None = field(default=None, compare=False)
+
+    @property
+    def variant(self) -> str:
+        """What tells it apart from the usual build of the same artifact; empty for that."""
+        return variant(self.feature_set, self.toolchain)
 
     @property
     def label(self) -> str:
         """As shown to people: the artifact's name, with the kernel's where there is one."""
-        return f"{self.spec.name} [{self.kernel.release}]" if self.kernel else self.spec.name
+        name = f"{self.spec.name} [{self.kernel.release}]" if self.kernel else self.spec.name
+        return f"{name} {self.variant}" if self.variant else name
 
     @property
     def slug(self) -> str:
         """A file name for this job."""
-        return f"{self.spec.name}-{self.kernel.release}" if self.kernel else self.spec.name
+        return "-".join(part for part in (self.spec.name, self.kernel.release if self.kernel else "", self.variant) if part)
 
     @property
     def folder(self) -> Path:
-        """The tool's own build folder for this job, below the project's .build."""
-        return self.root / ".build" / self.spec.name / (self.kernel.release if self.kernel else "host")
+        """The tool's own build folder for this job, below the project's .build: no two variants share an object."""
+        place = self.kernel.release if self.kernel else "host"
+        return self.root / ".build" / self.spec.name / (f"{place}-{self.variant}" if self.variant else place)
+
+    @property
+    def parallel(self) -> list[str]:
+        """How make is told how much to do at once; nothing where it shares the processors with others."""
+        return [] if self.server else [f"-j{cores()}"]
+
+    @property
+    def shared(self) -> dict[str, str]:
+        """What tells the build tool of the processors that it shares."""
+        return self.server.environment if self.server else {}
+
+    @property
+    def inherited(self) -> tuple[int, ...]:
+        """The files that the build tool must inherit for that."""
+        return self.server.fds if self.server else ()
 
     @property
     def limits(self) -> Limits:

@@ -14,7 +14,7 @@ import shutil
 from pathlib import Path
 
 from ci import process, store
-from ci.build import messages, sources, stamp
+from ci.build import messages, sources, stamp, toolchain
 from ci.build import warnings as remembered
 from ci.build.job import Job
 from ci.errors import InfrastructureError, ProductFailure, UsageError, VexciError
@@ -24,8 +24,8 @@ from ci.model import Artifact, KernelTarget
 def precheck(job: Job) -> None:
     """The tools, the headers and a build file must be there."""
     process.find_program("make", hint="./inv doctor --fix installs it")
-    process.find_program("gcc", hint="./inv doctor --fix installs it")
     kernel = _kernel(job)
+    toolchain.check(job, kernel)
     if not (kernel.headers / "Makefile").is_file():
         raise UsageError(
             f"{job.label}: the headers of {kernel.release} are missing at {kernel.headers}",
@@ -74,8 +74,10 @@ def inputs_hash(job: Job, output: Path) -> str:
 
 
 def _hash(job: Job, files: list[Path]) -> str:
-    variables = [f"{k}={v}" for k, v in job.spec.variables]
-    return store.sha256_tree(job.spec.folder, files, _kernel(job).release, *variables)
+    kernel = _kernel(job)
+    variables = [f"{k}={v}" for k, v in (*job.spec.variables, *toolchain.variables(job.toolchain))]
+    # A kernel tree may be built anew under the same release.
+    return store.sha256_tree(job.spec.folder, files, kernel.release, kernel.origin, *variables)
 
 
 def analyse(job: Job) -> list[messages.Message]:
@@ -119,9 +121,9 @@ def command(job: Job) -> list[str]:
     """The make command line that builds the module."""
     # The prefix map keeps the build folder's path out of the module: two checkouts build the same bytes. The compiler's figures
     # of stack use lie beside the objects and change nothing in them.
-    variables = dict(job.spec.variables)
+    variables = dict((*job.spec.variables, *toolchain.variables(job.toolchain)))
     variables["KCFLAGS"] = f"-ffile-prefix-map={job.folder}=. -fstack-usage {variables.get('KCFLAGS', '')}".strip()
-    argv = ["make", "-C", str(_kernel(job).headers), f"M={job.folder}", "W=1", f"-j{os.cpu_count() or 1}"]
+    argv = ["make", "-C", str(_kernel(job).headers), f"M={job.folder}", "W=1", *job.parallel]
     return argv + [f"{name}={value}" for name, value in variables.items()] + ["modules"]
 
 
@@ -137,9 +139,10 @@ def _make(job: Job, log: Path) -> float:
         command(job),
         limits=job.limits,
         log=log,
-        env={**os.environ, **environment(job)},
+        env={**os.environ, **environment(job), **job.shared},
         what=job.label,
         progress=lambda _: job.say(messages.last_line(log)),
+        pass_fds=job.inherited,
     )
     remembered.update(job.folder, log.read_text(errors="backslashreplace"))
     if not done.ok:

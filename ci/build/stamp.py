@@ -100,4 +100,6 @@ def artifact(job: Job, output: Path, mark: Stamp, *, reused: bool, target: str, 
         warnings=mark.warnings,
         reused=reused,
         log=str(log.relative_to(job.run.path)),
+        feature_set=job.feature_set,
+        toolchain=job.toolchain,
     )

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import textwrap
-import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,34 +11,37 @@ from ci import build as builders
 from ci import console, kernels
 from ci import verify as checks
 from ci.build.job import Job
-from ci.errors import ProductFailure, UsageError, VexciError
+from ci.errors import ProductFailure, UsageError
 from ci.manifest import ArtifactSpec
 from ci.model import Artifact, Check, KernelTarget, Kind, Verdict
-from ci.pipeline import budget
+from ci.pipeline import budget, matrix
+from ci.pipeline.matrix import Filter
 from ci.pipeline.session import Session
-from ci.reader import nearest
 from ci.record import Stage
 from ci.store import read_records
 from ci.verify import explain as explanations
 from ci.verify.subject import Subject
 
+EVERYTHING = Filter()
 
-def build(session: Session, *, only: str = "", kernel: str = "") -> list[Artifact]:
-    """Build the manifest's artifacts (or `only` one, or for one `kernel`); one failure does not stop the others."""
-    specs = _chosen(session, only)
-    _check_kernel_name(session, kernel)
-    for spec in specs:
-        if spec.kind is Kind.DAEMON:  # before anything is downloaded or begun: a missing feature is known at once
-            builders.precheck(Job(spec, session.manifest.root, session.record.run, session.revision))
+
+def build(session: Session, wanted: Filter = EVERYTHING) -> list[Artifact]:
+    """Build the cells of the matrix that are asked for; one failure does not stop the others."""
+    cells = matrix.cells(session.manifest, wanted)
+    for cell in cells:
+        if cell.spec.kind is Kind.DAEMON:  # before anything is downloaded or begun: a missing feature is known at once
+            builders.precheck(_cell_job(session, cell, None))
     with session.record.stage("build") as stage, console.group("build"):
-        todo = jobs(session, stage, specs, kernel)
-        for each in todo:
-            builders.precheck(each)
-        built, failures = _run_jobs(session, todo)
+        todo = matrix.possible(_jobs(session, stage, cells), wanted)
+        answers = matrix.run(todo, lambda artifact: _built(session, artifact))
+        built = [answer.artifact for answer in answers if answer.artifact]
+        failures = [(answer.job, answer.error) for answer in answers if answer.error]
         session.artifacts = built
         session.record.set_artifacts(built)
         stage.results["artifacts"] = [artifact.label for artifact in built]
         stage.results["failed"] = [{"job": job.label, "verdict": error.verdict.value, "detail": str(error)} for job, error in failures]
+        if failures or wanted.features or wanted.toolchain:
+            console.table(matrix.table(answers))
         if failures:
             raise failures[0][1]
         if not built:
@@ -48,32 +50,17 @@ def build(session: Session, *, only: str = "", kernel: str = "") -> list[Artifac
     return built
 
 
-def _chosen(session: Session, only: str) -> list[ArtifactSpec]:
-    specs = session.manifest.artifacts
-    names = [spec.name for spec in specs]
-    if only and only not in names:
-        raise UsageError(f"the artifact '{only}' is not defined{nearest(only, names)}")
-    return [spec for spec in specs if not only or spec.name == only]
-
-
-def _check_kernel_name(session: Session, kernel: str) -> None:
-    names = [spec.name for spec in session.manifest.kernels]
-    if kernel and kernel not in names:
-        raise UsageError(f"the kernel '{kernel}' is not defined{nearest(kernel, names)}")
-
-
 def jobs(session: Session, stage: Stage, specs: list[ArtifactSpec], only_kernel: str) -> list[Job]:
-    """What is to be built: a daemon once, a module for each of its kernels (or for `only_kernel`)."""
-    found = []
-    for spec in specs:
-        if spec.kind is Kind.DAEMON:
-            found.append(job(session, spec, None))
-            continue
-        for name in spec.kernels:
-            target = resolve(session, name, stage) if not only_kernel or only_kernel == name else None
-            if target is not None:
-                found.append(job(session, spec, target))
-    return found
+    """The usual builds of these artifacts: a daemon once, a module for each of its kernels (or for `only_kernel`)."""
+    return _jobs(session, stage, matrix.cells(session.manifest, Filter(",".join(spec.name for spec in specs), only_kernel)))
+
+
+def _jobs(session: Session, stage: Stage, cells: list[matrix.Cell]) -> list[Job]:
+    return [_cell_job(session, *each) for each in matrix.targets(cells, lambda name: resolve(session, name, stage))]
+
+
+def _cell_job(session: Session, cell: matrix.Cell, kernel: KernelTarget | None) -> Job:
+    return replace(job(session, cell.spec.built_as(cell.feature_set), kernel), feature_set=cell.feature_set, toolchain=cell.toolchain)
 
 
 def job(session: Session, spec: ArtifactSpec, kernel: KernelTarget | None) -> Job:
@@ -95,25 +82,6 @@ def resolve(session: Session, name: str, stage: Stage) -> KernelTarget | None:
             console.verdict_line(Verdict.SKIP, f"kernel {name} (optional): {error.message}")
             return None
     return session.kernels[name]
-
-
-def _run_jobs(session: Session, todo: list[Job]) -> tuple[list[Artifact], list[tuple[Job, VexciError]]]:
-    built: list[Artifact] = []
-    failures: list[tuple[Job, VexciError]] = []
-    with console.Progress() as progress:
-        for each in todo:
-            begin = time.monotonic()
-            with progress.item(each.label) as item:
-                shown = replace(each, say=item.say)
-                try:
-                    artifact = builders.build(shown)
-                except VexciError as error:
-                    failures.append((each, error))
-                    console.verdict_line(error.verdict, f"{each.label}: {error.message}", time.monotonic() - begin)
-                    continue
-            built.append(artifact)
-            console.verdict_line(Verdict.PASS, _built(session, artifact), time.monotonic() - begin)
-    return built, failures
 
 
 def _built(session: Session, artifact: Artifact) -> str:
@@ -163,9 +131,9 @@ def verify(session: Session) -> list[Check]:
 
 
 def _verify_one(session: Session, stage: Stage, artifact: Artifact) -> list[Check]:
-    spec = session.manifest.artifact(artifact.name)
+    spec = session.manifest.artifact(artifact.name).built_as(artifact.feature_set)
     kernel = resolve(session, artifact.kernel, stage) if artifact.kernel else None
-    made = job(session, spec, kernel)
+    made = replace(job(session, spec, kernel), feature_set=artifact.feature_set, toolchain=artifact.toolchain)
     now = builders.inputs_hash(made, artifact) if artifact.path.is_file() else ""
     folder = made.folder if kernel else None
     return checks.verify(Subject(artifact, spec, kernel, now, session.record.run, session.manifest.release, folder))

@@ -27,12 +27,25 @@ def deploy(session: Session, guest: str) -> None:
         guests.deploy(pool)
 
 
-def validate(session: Session, *, suite: str, only: str, guest: str, require_kvm: bool, cold: bool, slots: int) -> None:
-    """Build and verify, then run the suites in a fresh guest, or in the running one of that name."""
+def validate(
+    session: Session,
+    *,
+    suite: str,
+    only: str,
+    guest: str,
+    require_kvm: bool,
+    kernel: str = "",
+    features: str = "",
+    cold: bool = False,
+    slots: int = 1,
+) -> None:
+    """Build and verify, then run the suites in a fresh guest (with that `kernel`), or in the running one of that name."""
     guests.check_request(session, suite=suite, artifact=only)
     check_slots(slots, guest)
-    with _pool(session, guest, require_kvm, cold, slots) as pool:
-        guests.ensure_built(session, pool.spec.kernel)
+    if guest and kernel:
+        raise UsageError(f"--guest and --kernel exclude each other: the guest '{guest}' runs already", hint="leave out one of them")
+    with _pool(session, guest, require_kvm, kernel, cold=cold, slots=slots) as pool:
+        guests.ensure_built(session, pool.spec.kernel, features)
         guests.validate(pool, suite=suite, only=only)
 
 
@@ -47,10 +60,10 @@ def bench(session: Session, *, suite: str, rounds: int, guest: str, require_kvm:
         guests.bench(pool, suite=suite, rounds=rounds)
 
 
-def _pool(session: Session, guest: str, require_kvm: bool, cold: bool, slots: int = 1) -> Pool:
+def _pool(session: Session, guest: str, require_kvm: bool, kernel: str = "", *, cold: bool = False, slots: int = 1) -> Pool:
     if guest:
         vm.running(guest, session.manifest.root)
-    return Pool(session, kept=guest, require_kvm=require_kvm, cold=cold, slots=slots)
+    return Pool(session, kept=guest, require_kvm=require_kvm, kernel=kernel, cold=cold, slots=slots)
 
 
 def image_build(session: Session, name: str) -> None:
@@ -77,9 +90,9 @@ def image_list(session: Session) -> None:
     console.table(console.Table("", ("image", "state", "on disk", "key"), list(rows)))
 
 
-def up(session: Session, *, machine: str, name: str, require_kvm: bool, cold: bool) -> None:
-    """Start a guest that stays."""
-    spec = machine_spec(session, machine)
+def up(session: Session, *, machine: str, name: str, require_kvm: bool, kernel: str = "", cold: bool = False) -> None:
+    """Start a guest that stays, with another `kernel` than its machine's where one is named."""
+    spec = machine_spec(session, machine, kernel)
     boot, accelerator = prepare(session, spec, require_kvm=require_kvm)
     with session.record.stage("vm") as stage, console.group("vm"), console.Progress() as progress:
         with progress.item(f"guest {name}") as item:

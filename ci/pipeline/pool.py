@@ -8,7 +8,7 @@ from contextlib import ExitStack
 from dataclasses import replace
 from types import TracebackType
 
-from ci import console, images, splat
+from ci import console, images, kernels, splat
 from ci.errors import UsageError
 from ci.images.boot import boot_files
 from ci.manifest import MachineSpec
@@ -22,12 +22,23 @@ from ci.vm.boot import Boot
 from ci.vm.machine import Machine
 
 
-def machine_spec(session: Session, name: str = "default") -> MachineSpec:
-    """The machine of that name in the manifest; UsageError with the nearest name where there is none."""
+def machine_spec(session: Session, name: str = "default", kernel: str = "") -> MachineSpec:
+    """The machine of that name in the manifest, with another `kernel` where one is named; UsageError with the nearest name."""
+    defined = [spec.name for spec in session.manifest.kernels]
+    if kernel and kernel not in defined:
+        raise UsageError(f"the kernel '{kernel}' is not defined{nearest(kernel, defined)}")
     names = [spec.name for spec in session.manifest.machines]
     if name not in names:
         raise UsageError(f"the machine '{name}' is not defined{nearest(name, names)}", hint="define it under 'machines:' in vexci.yaml")
-    return session.manifest.machine(name)
+    spec = session.manifest.machine(name)
+    return replace(spec, kernel=kernel) if kernel else spec
+
+
+def kernel_of_guest(session: Session, name: str) -> str:
+    """The manifest's name of the kernel that a running guest has; empty where it is none of them."""
+    release = guests.running(name, session.manifest.root).kernel
+    found = [row.name for row in kernels.listing(session.manifest.kernels) if row.release == release]
+    return found[0] if found else ""
 
 
 def in_slots(spec: MachineSpec, slots: int) -> MachineSpec:
@@ -40,7 +51,10 @@ def prepare(session: Session, spec: MachineSpec, *, require_kvm: bool) -> tuple[
     with session.record.stage("image") as stage, console.group("image"):
         kernel = artifacts.resolve(session, spec.kernel, stage)
         if kernel is None or kernel.image is None:
-            raise UsageError(f"the kernel '{spec.kernel}' can be built for, but not booted", hint="name an apt kernel for the machine")
+            raise UsageError(
+                f"the kernel '{spec.kernel}' can be built for, but not booted",
+                hint="name a kernel of the provider apt or source for the machine",
+            )
         image = images.build(
             session.manifest.image(spec.image), session.manifest.root, log=session.record.run.file("image", "build.log"), say=console.note
         )
@@ -65,14 +79,16 @@ class Pool:
         kept: str = "",
         require_kvm: bool = False,
         machine: str = "default",
+        kernel: str = "",
         cold: bool = False,
         slots: int = 1,
+        name: str = "",
     ) -> None:
         self.session = session
         self.kept = kept
         self.slots = slots
-        self.spec = in_slots(machine_spec(session, machine), slots)
-        self._label = ""
+        self.spec = in_slots(machine_spec(session, machine, kernel or (kernel_of_guest(session, kept) if kept else "")), slots)
+        self._name = name or self.spec.name
         self._require_kvm = require_kvm
         self._cold = cold
         self._boot: tuple[Boot, Accelerator] | None = None
@@ -88,9 +104,16 @@ class Pool:
 
     def beside(self, number: int) -> Pool:
         """Another pool for guests of the same machine, started from the same files; the caller closes it."""
-        other = Pool(self.session, require_kvm=self._require_kvm, machine=self.spec.name, cold=self._cold, slots=self.slots)
+        other = Pool(
+            self.session,
+            require_kvm=self._require_kvm,
+            machine=self.spec.name,
+            kernel=self.spec.kernel,
+            cold=self._cold,
+            slots=self.slots,
+            name=f"{self._name}-slot{number}",
+        )
         other._boot = self._boot
-        other._label = f"-slot{number}"
         return other
 
     def guest(self) -> Machine:
@@ -114,7 +137,7 @@ class Pool:
         boot, accelerator = self._boot
         self._count += 1
         with session.record.stage("vm") as stage, console.group("vm"), console.Progress() as progress:
-            name = f"{self.spec.name}{self._label}-{self._count}"
+            name = f"{self._name}-{self._count}"
             with progress.item(f"guest {name}") as item:
                 machine = self._stack.enter_context(
                     guests.guest(

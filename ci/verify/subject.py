@@ -43,6 +43,6 @@ class Subject:
 
     def keep(self, name: str, text: str) -> Evidence:
         """Write what was observed to a file of the run and name it as evidence."""
-        path = self.run.file("verify", f"{self.artifact.name}-{self.artifact.target}.{name}.txt")
+        path = self.run.file("verify", f"{self.artifact.slug}-{self.artifact.target}.{name}.txt")
         store.atomic_write(path, text)
         return self.run.evidence(name, path)
