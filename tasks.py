@@ -309,8 +309,8 @@ def vm_list(ctx: Context) -> None:
     person.listing(_session())
 
 
-@_task(name="ssh", help=_GUEST)
-def vm_ssh(ctx: Context, name: str = "default") -> None:
+@_task(name="ssh", help={"name": "The guest's name; without one 'default', or else the guest of ./inv dev."})
+def vm_ssh(ctx: Context, name: str = "") -> None:
     """Open a shell in a guest, or run what follows `--` there."""
     from ci.pipeline import person
 

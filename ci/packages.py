@@ -106,6 +106,7 @@ TASKS: dict[str, Wanted] = {
     "deploy": _ALL,
     "validate": _ALL,
     "bench": _ALL,
+    "dev": _ALL,
     "ci": _ALL,
     "test": Wanted(TEST, ("base", "vm", "dev")),
     "test --quick": Wanted((*BUILD, *SPECIMENS), ("base", "dev")),

@@ -9,6 +9,7 @@ from ci import console, images, process
 from ci.errors import UsageError
 from ci.model import Verdict
 from ci.pipeline import guests, speed
+from ci.pipeline.dev import NAME as DEV
 from ci.pipeline.pool import Pool, machine_spec, prepare
 from ci.pipeline.session import Session
 from ci.pipeline.slots import check_slots
@@ -55,7 +56,7 @@ def bench(session: Session, *, suite: str, rounds: int, guest: str, require_kvm:
         speed.bench(session, rounds=rounds)
         return
     guests.check_request(session, benchmark=suite)
-    with _pool(session, guest, require_kvm, cold) as pool:
+    with _pool(session, guest, require_kvm, cold=cold) as pool:
         guests.ensure_built(session, pool.spec.kernel)
         guests.bench(pool, suite=suite, rounds=rounds)
 
@@ -131,7 +132,10 @@ def listing(session: Session) -> None:
 
 
 def ssh(session: Session, name: str, command: list[str]) -> None:
-    """A shell, or a command, in the guest; its exit code becomes ours."""
+    """A shell, or a command, in the guest; its exit code becomes ours. Without a name: `default`, or else that of `./inv dev`."""
+    root = session.manifest.root
+    if not name:
+        name = DEV if registry.find("default", root) is None and registry.find_running(DEV, root) else "default"
     argv = access.ssh_argv(name, session.manifest.root, command)
     returncode = process.attached(argv, limits=Limits(None), cwd=session.manifest.root)
     if returncode:

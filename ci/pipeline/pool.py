@@ -102,6 +102,11 @@ class Pool:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self._stack.close()
 
+    def ready(self) -> None:
+        """Have everything made that a guest starts from, so that the next one starts at once."""
+        if self._boot is None:
+            self._boot = prepare(self.session, self.spec, require_kvm=self._require_kvm)
+
     def beside(self, number: int) -> Pool:
         """Another pool for guests of the same machine, started from the same files; the caller closes it."""
         other = Pool(
@@ -132,8 +137,8 @@ class Pool:
 
     def _start(self) -> Machine:
         session = self.session
-        if self._boot is None:
-            self._boot = prepare(session, self.spec, require_kvm=self._require_kvm)
+        self.ready()
+        assert self._boot is not None
         boot, accelerator = self._boot
         self._count += 1
         with session.record.stage("vm") as stage, console.group("vm"), console.Progress() as progress:

@@ -177,7 +177,12 @@ def _way_in(facts: GuestFacts, keys: Keys) -> Link:
 
 
 def running(name: str, root: Path) -> GuestFacts:
-    """The kept guest of that name, which runs; else UsageError with the way out."""
+    """The kept guest of that name, which runs, or that of a run that goes on; else UsageError with the way out."""
+    kept = registry.find(name, root)
+    if kept is None or not kept.alive:
+        passing = registry.find_running(name, root)
+        if passing is not None:
+            return passing
     facts = _kept(name, root)
     if not facts.alive:
         raise UsageError(f"the guest {name} has ended", hint=f"its console: {facts.console}; then ./inv vm.down vm.up")

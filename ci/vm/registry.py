@@ -115,6 +115,15 @@ def find(name: str, project: Path) -> GuestFacts | None:
     return None
 
 
+def find_running(name: str, project: Path) -> GuestFacts | None:
+    """The newest guest of that project that runs now and is called so, or `<name>-<number>`; also one of a run that goes on."""
+    for facts in reversed(listing()):
+        base, _, number = facts.name.rpartition("-")
+        if facts.project == str(project) and facts.alive and (facts.name == name or (base == name and number.isdigit())):
+            return facts
+    return None
+
+
 def qemu_processes(uuid: str) -> list[psutil.Process]:
     """The QEMU processes (one or none) that run the guest with this UUID."""
     return _processes(lambda words: uuid in words and words[words.index(uuid) - 1] == "-uuid")
