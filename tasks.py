@@ -91,6 +91,8 @@ def _errors_to_exit_codes(body: Callable[..., None]) -> Callable[..., None]:
 
 
 _KVM = {"require-kvm": "Fail instead of emulating where KVM does not work."}
+_COLD = {"cold": "Boot guests instead of restoring them from a memory snapshot."}
+_SLOTS = {"slots": "How many guests run suites at the same time."}
 _KERNEL = {"kernel": "Boot this kernel of vexci.yaml instead of the machine's."}
 _JSON = {"json": "Print the run record to standard output, and nothing else there."}
 
@@ -137,12 +139,14 @@ def verify(ctx: Context, explain: str = "", release: bool = False, json: bool = 
     artifacts.verify(_session())
 
 
-@_task(help={"require-kvm": "Fail instead of emulating where KVM does not work.", "skip-bench": "Leave out the benchmarks.", **_JSON})
-def ci(ctx: Context, require_kvm: bool = False, skip_bench: bool = False, json: bool = False) -> None:
+@_task(
+    help={"require-kvm": "Fail instead of emulating where KVM does not work.", "skip-bench": "Leave out the benchmarks.", **_COLD, **_JSON}
+)
+def ci(ctx: Context, require_kvm: bool = False, skip_bench: bool = False, cold: bool = False, slots: int = 1, json: bool = False) -> None:
     """Do everything in one run: build, verify, image, VM, deploy, validate, bench, report."""
     from ci.pipeline import whole
 
-    whole.run(_session(), require_kvm=require_kvm, skip_bench=skip_bench)
+    whole.run(_session(), require_kvm=require_kvm, skip_bench=skip_bench, cold=cold, slots=slots)
 
 
 @_task(help={"fetch": "Download or build this kernel of vexci.yaml now (a,b or 'all'), a newer one where there is one."})
@@ -177,6 +181,8 @@ def deploy(ctx: Context, guest: str = "default", json: bool = False) -> None:
         **_KERNEL,
         **_FEATURES,
         **_KVM,
+        **_COLD,
+        **_SLOTS,
         **_JSON,
     }
 )
@@ -188,12 +194,24 @@ def validate(
     kernel: str = "",
     features: str = "",
     require_kvm: bool = False,
+    cold: bool = False,
+    slots: int = 1,
     json: bool = False,
 ) -> None:
     """Build, verify, and run the validation suites in a disposable guest."""
     from ci.pipeline import person
 
-    person.validate(_session(), suite=suite, only=only, guest=guest, require_kvm=require_kvm, kernel=kernel, features=features)
+    person.validate(
+        _session(),
+        suite=suite,
+        only=only,
+        guest=guest,
+        require_kvm=require_kvm,
+        kernel=kernel,
+        features=features,
+        cold=cold,
+        slots=slots,
+    )
 
 
 @_task(
@@ -202,14 +220,17 @@ def validate(
         "rounds": "Rounds to measure, in place of vexci.yaml's number.",
         "guest": "Use this running guest (see vm.up) instead of a fresh one.",
         **_KVM,
+        **_COLD,
         **_JSON,
     }
 )
-def bench(ctx: Context, suite: str = "", rounds: int = 0, guest: str = "", require_kvm: bool = False, json: bool = False) -> None:
+def bench(
+    ctx: Context, suite: str = "", rounds: int = 0, guest: str = "", require_kvm: bool = False, cold: bool = False, json: bool = False
+) -> None:
     """Measure the kernel module beside the daemon and a reference, in interleaved rounds in one guest."""
     from ci.pipeline import person
 
-    person.bench(_session(), suite=suite, rounds=rounds, guest=guest, require_kvm=require_kvm)
+    person.bench(_session(), suite=suite, rounds=rounds, guest=guest, require_kvm=require_kvm, cold=cold)
 
 
 @_task(help={"run-id": "The run to report on; the newest with results where none is given."})
@@ -278,12 +299,14 @@ def image_list(ctx: Context) -> None:
 _GUEST = {"name": "The guest's name."}
 
 
-@_task(name="up", help={"machine": "A machine of vexci.yaml.", **_KERNEL, **_KVM, **_GUEST})
-def vm_up(ctx: Context, machine: str = "default", name: str = "default", kernel: str = "", require_kvm: bool = False) -> None:
+@_task(name="up", help={"machine": "A machine of vexci.yaml.", **_KERNEL, **_KVM, **_COLD, **_GUEST})
+def vm_up(
+    ctx: Context, machine: str = "default", name: str = "default", kernel: str = "", require_kvm: bool = False, cold: bool = False
+) -> None:
     """Start a guest that stays until vm.down."""
     from ci.pipeline import person
 
-    person.up(_session(), machine=machine, name=name, require_kvm=require_kvm, kernel=kernel)
+    person.up(_session(), machine=machine, name=name, require_kvm=require_kvm, kernel=kernel, cold=cold)
 
 
 @_task(name="list")
@@ -294,8 +317,8 @@ def vm_list(ctx: Context) -> None:
     person.listing(_session())
 
 
-@_task(name="ssh", help=_GUEST)
-def vm_ssh(ctx: Context, name: str = "default") -> None:
+@_task(name="ssh", help={"name": "The guest's name; without one 'default', or else the guest of ./inv dev."})
+def vm_ssh(ctx: Context, name: str = "") -> None:
     """Open a shell in a guest, or run what follows `--` there."""
     from ci.pipeline import person
 
@@ -319,6 +342,28 @@ def vm_down(ctx: Context, name: str = "default", all: bool = False) -> None:
     person.down(_session(), name, everything=all)
 
 
-ns = Collection(build, verify, kernels, ci, doctor, deploy, validate, bench, report, runs, clean, test, lint)
+@_task(
+    help={
+        **_KVM,
+        **_SLOTS,
+        "rounds": "End after so many rounds (0: at Ctrl-C).",
+    }
+)
+def dev(ctx: Context, require_kvm: bool = False, slots: int = 1, rounds: int = 0) -> None:
+    """Watch the sources: on each save build, verify, restore a guest, deploy and run the suites of what changed."""
+    from ci.pipeline import dev as loop
+
+    loop.run(_session(), require_kvm=require_kvm, slots=slots, rounds=rounds)
+
+
+@_task(name="prune", help={"all": "Remove every memory snapshot."})
+def vm_prune(ctx: Context, all: bool = False) -> None:
+    """Remove memory snapshots that are over the limits of vexci.yaml (each start of a guest does so, too)."""
+    from ci.pipeline import person
+
+    person.prune(_session(), everything=all)
+
+
+ns = Collection(build, verify, kernels, ci, dev, doctor, deploy, validate, bench, report, runs, clean, test, lint)
 ns.add_collection(Collection("image", image_build, image_list))
-ns.add_collection(Collection("vm", vm_up, vm_list, vm_ssh, vm_console, vm_down))
+ns.add_collection(Collection("vm", vm_up, vm_list, vm_ssh, vm_console, vm_down, vm_prune))

@@ -18,6 +18,7 @@ from ci.manifest import (
     MachineSpec,
     Manifest,
     Probe,
+    SnapshotLimits,
     SuiteSpec,
     WorkloadSpec,
 )
@@ -63,6 +64,7 @@ def read(path: Path) -> Manifest:
         suites=tuple(_suite(name, s, names) for name, s in top.sections("suites", required=False)),
         benchmarks=tuple(_benchmark(name, s, names) for name, s in top.sections("benchmarks", required=False)),
         release=top.text("release", ""),
+        snapshots=_snapshots(top),
     )
     if not artifacts and top.has("artifacts"):
         top.problem("artifacts", "expected at least one artifact")
@@ -265,6 +267,15 @@ def _machine(name: str, section: Section, kernels: tuple[KernelSpec, ...], image
     )
     section.finish()
     return spec
+
+
+def _snapshots(top: Section) -> SnapshotLimits:
+    section = top.section("snapshots", required=False)
+    if section is None:
+        return SnapshotLimits()
+    limits = SnapshotLimits(section.whole("size", 4096, least=0), section.number("age", 14, least=0))
+    section.finish()
+    return limits
 
 
 def _suite(name: str, section: Section, artifacts: list[str]) -> SuiteSpec:

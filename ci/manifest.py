@@ -200,6 +200,14 @@ class MachineSpec:
 
 
 @dataclass(frozen=True)
+class SnapshotLimits:
+    """How much the memory snapshots may take: MiB of disk together, and days since the last use."""
+
+    size: int = 4096
+    age: float = 14
+
+
+@dataclass(frozen=True)
 class SuiteSpec:
     """A validation suite: on which artifacts, the least number of cases, seconds for one artifact."""
 
@@ -252,6 +260,7 @@ class Manifest:
     suites: tuple[SuiteSpec, ...]
     benchmarks: tuple[BenchmarkSpec, ...]
     release: str = ""
+    snapshots: SnapshotLimits = SnapshotLimits()
 
     def artifact(self, name: str) -> ArtifactSpec:
         """The artifact of that name; KeyError if there is none (config.py has checked all references)."""

@@ -18,9 +18,12 @@ from ci.pipeline import artifacts
 from ci.pipeline.matrix import Filter
 from ci.pipeline.pool import Pool
 from ci.pipeline.session import Session
+from ci.pipeline.slots import distribute
 from ci.reader import nearest
 from ci.record import plain
 from ci.vm.machine import Machine
+
+Item = tuple[SuiteSpec, ArtifactSpec, Artifact]
 
 
 def for_guest(session: Session, kernel: str) -> list[tuple[ArtifactSpec, Artifact]]:
@@ -62,12 +65,17 @@ def validate(pool: Pool, *, suite: str = "", only: str = "") -> list[SuiteResult
     with session.record.stage("validate") as stage, console.group("validate"):
         results: list[SuiteResult] = []
         stage.results["suites"] = results
-        for chosen, spec, artifact in todo:
-            result = _run_suite(pool, chosen, spec, artifact)
+        stage.results["slots"] = min(pool.slots, len(todo))
+
+        def one(own: Pool, item: Item) -> None:
+            chosen, spec, artifact = item
+            result = _run_suite(own, chosen, spec, artifact)
             results.append(result)
             _show_suite(result)
             if result.verdict in (Verdict.PANIC, Verdict.HANG, Verdict.INFRA):
-                pool.discard()
+                own.discard()
+
+        distribute(pool, todo, one)
         verdict = worst([result.verdict for result in results])
         bad = [result for result in results if not result.verdict.ok]
         stage.detail = f"{len(results) - len(bad)} of {len(results)} suites passed"
@@ -89,7 +97,7 @@ def check_request(session: Session, *, suite: str = "", artifact: str = "", benc
             raise UsageError(f"the {what} '{name}' is not defined{nearest(name, known)}")
 
 
-def _suites(pool: Pool, suite: str, only: str) -> list[tuple[SuiteSpec, ArtifactSpec, Artifact]]:
+def _suites(pool: Pool, suite: str, only: str) -> list[Item]:
     built = {spec.name: (spec, artifact) for spec, artifact in for_guest(pool.session, pool.spec.kernel)}
     todo = []
     for chosen in pool.session.manifest.suites:
