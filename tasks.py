@@ -91,37 +91,70 @@ def _errors_to_exit_codes(body: Callable[..., None]) -> Callable[..., None]:
 
 
 _KVM = {"require-kvm": "Fail instead of emulating where KVM does not work."}
+_COLD = {"cold": "Boot guests instead of restoring them from a memory snapshot."}
+_SLOTS = {"slots": "How many guests run suites at the same time."}
+_KERNEL = {"kernel": "Boot this kernel of vexci.yaml instead of the machine's."}
 _JSON = {"json": "Print the run record to standard output, and nothing else there."}
 
 
-@_task(help={"only": "Build just this artifact of vexci.yaml.", "kernel": "Build modules just for this kernel of vexci.yaml.", **_JSON})
-def build(ctx: Context, only: str = "", kernel: str = "", json: bool = False) -> None:
-    """Build the kernel module (for each kernel) and the daemon, with the right features."""
-    from ci.pipeline import artifacts
-
-    artifacts.build(_session(), only=only, kernel=kernel)
+_FEATURES = {"features": "Feature sets of vexci.yaml to build (a,b or 'all'); an artifact that has none of them is built as always."}
 
 
 @_task(
-    help={"explain": "Say what the check with this id means (such as V1), or list them all; nothing is verified.", **_JSON},
+    help={
+        "only": "Build just this artifact of vexci.yaml (or a,b).",
+        "kernel": "Build modules just for this kernel of vexci.yaml (a,b or 'all').",
+        "toolchain": "Build modules with this compiler (gcc, clang, or 'all').",
+        **_FEATURES,
+        "twice": "Also build each from nothing in two other folders, and compare the bytes (slow).",
+        **_JSON,
+    }
+)
+def build(
+    ctx: Context, only: str = "", kernel: str = "", features: str = "", toolchain: str = "", twice: bool = False, json: bool = False
+) -> None:
+    """Build the kernel module (for each kernel) and the daemon, with the right features."""
+    from ci.pipeline import artifacts
+    from ci.pipeline.matrix import Filter
+
+    artifacts.build(_session(), Filter(only, kernel, features, toolchain), twice=twice)
+
+
+@_task(
+    help={
+        "explain": "Say what the check with this id means (such as V1), or list them all; nothing is verified.",
+        "release": "Judge as for a release: the tree must be clean, and what was built must be from its commit.",
+        **_JSON,
+    },
     optional=("explain",),
 )
-def verify(ctx: Context, explain: str = "", json: bool = False) -> None:
+def verify(ctx: Context, explain: str = "", release: bool = False, json: bool = False) -> None:
     """Check that what was built is what it claims to be: kind, freshness, license, symbols, code, versions, features."""
     from ci.pipeline import artifacts
 
     if explain:
         artifacts.explain(str(explain) if isinstance(explain, str) else "list")
         return
+    _session().release = release
     artifacts.verify(_session())
 
 
-@_task(help={"require-kvm": "Fail instead of emulating where KVM does not work.", "skip-bench": "Leave out the benchmarks.", **_JSON})
-def ci(ctx: Context, require_kvm: bool = False, skip_bench: bool = False, json: bool = False) -> None:
+@_task(
+    help={"require-kvm": "Fail instead of emulating where KVM does not work.", "skip-bench": "Leave out the benchmarks.", **_COLD, **_JSON}
+)
+def ci(ctx: Context, require_kvm: bool = False, skip_bench: bool = False, cold: bool = False, slots: int = 1, json: bool = False) -> None:
     """Do everything in one run: build, verify, image, VM, deploy, validate, bench, report."""
     from ci.pipeline import whole
 
-    whole.run(_session(), require_kvm=require_kvm, skip_bench=skip_bench)
+    whole.run(_session(), require_kvm=require_kvm, skip_bench=skip_bench, cold=cold, slots=slots)
+
+
+@_task(help={"fetch": "Download or build this kernel of vexci.yaml now (a,b or 'all'), a newer one where there is one."})
+def kernels(ctx: Context, fetch: str = "") -> None:
+    """List the kernels of vexci.yaml: known, downloaded, installed or built, with their sizes and places."""
+    from ci.pipeline import targets
+
+    targets.show(_session(), fetch=fetch)
 
 
 @_task(help={"fix": "Run the commands that fix what is missing."})
@@ -145,15 +178,40 @@ def deploy(ctx: Context, guest: str = "default", json: bool = False) -> None:
         "suite": "Run just this suite of vexci.yaml.",
         "only": "Validate just this artifact.",
         "guest": "Use this running guest (see vm.up) instead of a fresh one.",
+        **_KERNEL,
+        **_FEATURES,
         **_KVM,
+        **_COLD,
+        **_SLOTS,
         **_JSON,
     }
 )
-def validate(ctx: Context, suite: str = "", only: str = "", guest: str = "", require_kvm: bool = False, json: bool = False) -> None:
+def validate(
+    ctx: Context,
+    suite: str = "",
+    only: str = "",
+    guest: str = "",
+    kernel: str = "",
+    features: str = "",
+    require_kvm: bool = False,
+    cold: bool = False,
+    slots: int = 1,
+    json: bool = False,
+) -> None:
     """Build, verify, and run the validation suites in a disposable guest."""
     from ci.pipeline import person
 
-    person.validate(_session(), suite=suite, only=only, guest=guest, require_kvm=require_kvm)
+    person.validate(
+        _session(),
+        suite=suite,
+        only=only,
+        guest=guest,
+        require_kvm=require_kvm,
+        kernel=kernel,
+        features=features,
+        cold=cold,
+        slots=slots,
+    )
 
 
 @_task(
@@ -162,14 +220,17 @@ def validate(ctx: Context, suite: str = "", only: str = "", guest: str = "", req
         "rounds": "Rounds to measure, in place of vexci.yaml's number.",
         "guest": "Use this running guest (see vm.up) instead of a fresh one.",
         **_KVM,
+        **_COLD,
         **_JSON,
     }
 )
-def bench(ctx: Context, suite: str = "", rounds: int = 0, guest: str = "", require_kvm: bool = False, json: bool = False) -> None:
+def bench(
+    ctx: Context, suite: str = "", rounds: int = 0, guest: str = "", require_kvm: bool = False, cold: bool = False, json: bool = False
+) -> None:
     """Measure the kernel module beside the daemon and a reference, in interleaved rounds in one guest."""
     from ci.pipeline import person
 
-    person.bench(_session(), suite=suite, rounds=rounds, guest=guest, require_kvm=require_kvm)
+    person.bench(_session(), suite=suite, rounds=rounds, guest=guest, require_kvm=require_kvm, cold=cold)
 
 
 @_task(help={"run-id": "The run to report on; the newest with results where none is given."})
@@ -238,12 +299,14 @@ def image_list(ctx: Context) -> None:
 _GUEST = {"name": "The guest's name."}
 
 
-@_task(name="up", help={"machine": "A machine of vexci.yaml.", **_KVM, **_GUEST})
-def vm_up(ctx: Context, machine: str = "default", name: str = "default", require_kvm: bool = False) -> None:
+@_task(name="up", help={"machine": "A machine of vexci.yaml.", **_KERNEL, **_KVM, **_COLD, **_GUEST})
+def vm_up(
+    ctx: Context, machine: str = "default", name: str = "default", kernel: str = "", require_kvm: bool = False, cold: bool = False
+) -> None:
     """Start a guest that stays until vm.down."""
     from ci.pipeline import person
 
-    person.up(_session(), machine=machine, name=name, require_kvm=require_kvm)
+    person.up(_session(), machine=machine, name=name, require_kvm=require_kvm, kernel=kernel, cold=cold)
 
 
 @_task(name="list")
@@ -254,8 +317,8 @@ def vm_list(ctx: Context) -> None:
     person.listing(_session())
 
 
-@_task(name="ssh", help=_GUEST)
-def vm_ssh(ctx: Context, name: str = "default") -> None:
+@_task(name="ssh", help={"name": "The guest's name; without one 'default', or else the guest of ./inv dev."})
+def vm_ssh(ctx: Context, name: str = "") -> None:
     """Open a shell in a guest, or run what follows `--` there."""
     from ci.pipeline import person
 
@@ -279,6 +342,28 @@ def vm_down(ctx: Context, name: str = "default", all: bool = False) -> None:
     person.down(_session(), name, everything=all)
 
 
-ns = Collection(build, verify, ci, doctor, deploy, validate, bench, report, runs, clean, test, lint)
+@_task(
+    help={
+        **_KVM,
+        **_SLOTS,
+        "rounds": "End after so many rounds (0: at Ctrl-C).",
+    }
+)
+def dev(ctx: Context, require_kvm: bool = False, slots: int = 1, rounds: int = 0) -> None:
+    """Watch the sources: on each save build, verify, restore a guest, deploy and run the suites of what changed."""
+    from ci.pipeline import dev as loop
+
+    loop.run(_session(), require_kvm=require_kvm, slots=slots, rounds=rounds)
+
+
+@_task(name="prune", help={"all": "Remove every memory snapshot."})
+def vm_prune(ctx: Context, all: bool = False) -> None:
+    """Remove memory snapshots that are over the limits of vexci.yaml (each start of a guest does so, too)."""
+    from ci.pipeline import person
+
+    person.prune(_session(), everything=all)
+
+
+ns = Collection(build, verify, kernels, ci, dev, doctor, deploy, validate, bench, report, runs, clean, test, lint)
 ns.add_collection(Collection("image", image_build, image_list))
-ns.add_collection(Collection("vm", vm_up, vm_list, vm_ssh, vm_console, vm_down))
+ns.add_collection(Collection("vm", vm_up, vm_list, vm_ssh, vm_console, vm_down, vm_prune))

@@ -7,22 +7,28 @@ import os
 import re
 from pathlib import Path
 
+from ci import recipe
 from ci.manifest import (
+    ArchiveSpec,
     ArtifactSpec,
     BenchmarkSpec,
+    FeatureSet,
     ImageSpec,
     KernelSpec,
     MachineSpec,
     Manifest,
     Probe,
+    SnapshotLimits,
     SuiteSpec,
     WorkloadSpec,
 )
-from ci.model import Kind
+from ci.model import DEFAULT_SET, Kind
 from ci.reader import ConfigError, Section, load, nearest
 
-BUILDERS = {"kbuild": Kind.KERNEL_MODULE, "cargo": Kind.DAEMON}
-PROVIDERS = ("apt", "host")
+BUILDERS = {"kbuild": Kind.KERNEL_MODULE, "cargo": Kind.DAEMON, "make": Kind.DAEMON}
+KERNEL_BASES = ("allnoconfig", "defconfig", "x86_64_defconfig")
+TOOLCHAINS = ("gcc", "clang")
+PROVIDERS = ("apt", "host", "source", "tree")
 SUITES = ("smoke",)
 WORKLOAD_TOOLS = ("fio", "metadata")
 REFERENCE_SYSTEMS = ("ext4", "tmpfs")
@@ -41,7 +47,8 @@ def read(path: Path) -> Manifest:
     root = path.absolute().parent
     if top.whole("version", least=0) != FORMAT_VERSION and top.has("version"):
         top.problem("version", f"expected {FORMAT_VERSION}, the only format that this tool knows")
-    kernels = tuple(_kernel(name, s) for name, s in top.sections("kernels", required=False))
+    archives = {name: _archive(name, s, root) for name, s in top.sections("archives", required=False)}
+    kernels = tuple(_kernel(name, s, root, archives) for name, s in top.sections("kernels", required=False))
     images = tuple(_image(name, s, root) for name, s in top.sections("images", required=False))
     artifacts = tuple(_artifact(name, s, root, [k.name for k in kernels]) for name, s in top.sections("artifacts"))
     machines = tuple(_machine(name, s, kernels, images) for name, s in top.sections("machines", required=False))
@@ -57,6 +64,7 @@ def read(path: Path) -> Manifest:
         suites=tuple(_suite(name, s, names) for name, s in top.sections("suites", required=False)),
         benchmarks=tuple(_benchmark(name, s, names) for name, s in top.sections("benchmarks", required=False)),
         release=top.text("release", ""),
+        snapshots=_snapshots(top),
     )
     if not artifacts and top.has("artifacts"):
         top.problem("artifacts", "expected at least one artifact")
@@ -85,18 +93,20 @@ def _artifact(name: str, section: Section, root: Path, kernels: list[str]) -> Ar
     builder = section.text("builder", choices=tuple(BUILDERS))
     kind = BUILDERS.get(builder, Kind.DAEMON)
     module = kind is Kind.KERNEL_MODULE
-    output = f"{section.text('module')}.ko" if module else section.text("binary")
+    output = f"{section.text('module')}.ko" if module else recipe.output(section) if builder == "make" else section.text("binary")
+    folder = _folder(section, root)
+    targets = _references(section, "kernels", kernels) if module else ()
     spec = ArtifactSpec(
         name=name,
         kind=kind,
         builder=builder,
-        folder=_folder(section, root),
+        folder=folder,
         output=output,
         features=section.texts("features"),
-        profile="" if module else section.text("profile", "release"),
+        profile=section.text("profile", "release") if builder == "cargo" else "",
         variables=section.pairs("variables"),
         license=section.text("license", "GPL") if module else "",
-        kernels=_references(section, "kernels", kernels) if module else (),
+        kernels=targets,
         floating_point=section.texts("floating_point") if module else (),
         not_compiled=section.texts("not_compiled") if module else (),
         libraries=section.texts("libraries") if not module and section.has("libraries") else None,
@@ -111,15 +121,43 @@ def _artifact(name: str, section: Section, root: Path, kernels: list[str]) -> Ar
         mount=section.texts("mount"),
         persistent=section.flag("persistent"),
         deadline=section.number("deadline", 900, least=1),
+        feature_sets=tuple(_feature_set(n, s, module) for n, s in section.sections("feature_sets", required=False)),
+        toolchains=_toolchains(section) if module else (),
+        findings=recipe.findings(section, builder),
+        recipe=recipe.read(section, builder, folder),
+        expect=recipe.expectation(section, targets),
+        layouts=recipe.layouts(section, root),
     )
-    _placeholders(section, "mount", spec.mount, ("{artifact}", "{mountpoint}", "{volume}"))
+    recipe.placeholders(section, "variables", tuple(value for _, value in spec.variables), recipe.PLACEHOLDERS)
+    recipe.placeholders(section, "mount", spec.mount, ("{artifact}", "{mountpoint}", "{volume}"))
     for command in spec.prepare:
-        _placeholders(section, "prepare", command, ("{artifact}", "{volume}"))
+        recipe.placeholders(section, "prepare", command, ("{artifact}", "{volume}"))
     if spec.mount and not any("{mountpoint}" in word for word in spec.mount):
         section.problem("mount", "expected the placeholder {mountpoint} in the command")
     _check_sources(section, spec)
     section.finish()
     return spec
+
+
+def _feature_set(name: str, section: Section, module: bool) -> FeatureSet:
+    if not re.fullmatch(r"[a-z0-9][a-z0-9.-]*", name) or name in (DEFAULT_SET, "all"):
+        section.problem("", f"'{name}' cannot be the name of a feature set; expected small letters, digits and '-'")
+    chosen = FeatureSet(
+        name,
+        section.texts("features"),
+        section.pairs("variables") if module else (),
+        section.texts("not_compiled") if module and section.has("not_compiled") else None,
+    )
+    section.finish()
+    return chosen
+
+
+def _toolchains(section: Section) -> tuple[str, ...]:
+    given = section.texts("toolchains", TOOLCHAINS[:1])
+    for name in given:
+        if name not in TOOLCHAINS:
+            section.problem("toolchains", f"'{name}' is not known{nearest(name, TOOLCHAINS)}")
+    return given or TOOLCHAINS[:1]
 
 
 def _placeholders(section: Section, key: str, words: tuple[str, ...], known: tuple[str, ...]) -> None:
@@ -154,12 +192,62 @@ def _check_sources(section: Section, spec: ArtifactSpec) -> None:
             section.problem("floating_point", f"there is no file {spec.folder / name}")
 
 
-def _kernel(name: str, section: Section) -> KernelSpec:
-    provider = section.text("provider", choices=PROVIDERS)
-    pattern = section.text("pattern") if provider == "apt" else ""
-    spec = KernelSpec(name, provider, pattern, section.flag("optional"))
+def _archive(name: str, section: Section, root: Path) -> ArchiveSpec:
+    spec = ArchiveSpec(
+        name=name,
+        uri=section.text("uri"),
+        suites=section.texts("suites", None),
+        components=section.texts("components", ("main",)),
+        keyring=root / section.text("keyring"),
+    )
+    words = (spec.uri, *spec.suites, *spec.components)
+    if any(re.search(r"[\s\[\]#]", word) for word in words) or not spec.uri.startswith(("http://", "https://", "file:/")):
+        section.problem("uri", "expected the address of a package archive, its suites and components, without blanks")
+    if re.search(r"[\s\[\]]", str(spec.keyring)):
+        section.problem("keyring", "expected a path without blanks and brackets: apt cannot read another")
     section.finish()
     return spec
+
+
+def _kernel(name: str, section: Section, root: Path, archives: dict[str, ArchiveSpec]) -> KernelSpec:
+    provider = section.text("provider", choices=PROVIDERS)
+    source = provider == "source"
+    given = _references(section, "archives", list(archives), ()) if provider in ("apt", "source") else ()
+    spec = KernelSpec(
+        name=name,
+        provider=provider,
+        pattern=section.text("pattern") if provider == "apt" else "",
+        optional=section.flag("optional"),
+        archives=tuple(archives[each] for each in given if each in archives),
+        on_request=section.flag("on_request"),
+        folder=_folder(section, root) if provider == "tree" else None,
+        package=section.text("package", "") if source else "",
+        tarball=_tarball(section, root) if source else "",
+        sha256=section.text("sha256", "") if source else "",
+        base=section.text("base", KERNEL_BASES[0], KERNEL_BASES) if source else "",
+        fragments=_files(section, "fragments", root) if source else (),
+        deadline=section.number("deadline", 7200, least=1) if source else 0.0,
+        patience=section.number("patience", 1, least=1, most=100),
+    )
+    if source and bool(spec.package) == bool(spec.tarball):
+        section.problem("package", "expected either 'package' or 'tarball'")
+    if bool(spec.tarball) != bool(spec.sha256) or not re.fullmatch(r"([0-9a-f]{64})?", spec.sha256):
+        section.problem("sha256", "expected the 64 hexadecimal digits of the tarball's SHA-256")
+    section.finish()
+    return spec
+
+
+def _tarball(section: Section, root: Path) -> str:
+    given = section.text("tarball", "")
+    return given if not given or "://" in given else str(root / given)
+
+
+def _files(section: Section, key: str, root: Path) -> tuple[Path, ...]:
+    paths = tuple(root / name for name in section.texts(key))
+    for path in paths:
+        if not path.is_file():
+            section.problem(key, f"there is no file {path}")
+    return paths
 
 
 def _image(name: str, section: Section, root: Path) -> ImageSpec:
@@ -179,6 +267,15 @@ def _machine(name: str, section: Section, kernels: tuple[KernelSpec, ...], image
     )
     section.finish()
     return spec
+
+
+def _snapshots(top: Section) -> SnapshotLimits:
+    section = top.section("snapshots", required=False)
+    if section is None:
+        return SnapshotLimits()
+    limits = SnapshotLimits(section.whole("size", 4096, least=0), section.number("age", 14, least=0))
+    section.finish()
+    return limits
 
 
 def _suite(name: str, section: Section, artifacts: list[str]) -> SuiteSpec:

@@ -9,17 +9,19 @@ from __future__ import annotations
 import errno
 import os
 import sys
+import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from ci.model import Verdict
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.progress import Progress as RichProgress
 
 STYLES = {
     Verdict.PASS: "green",
@@ -160,26 +162,43 @@ def group(title: str) -> Iterator[None]:
 
 
 class Progress:
-    """One live line an item: its state and elapsed time. Without a terminal: a line at start and at end."""
+    """One live line an item: its state and elapsed time. Without a terminal: a line at start and at end.
+
+    Several may be open at once, also in threads (guests in several slots): they share the one display that a terminal has.
+    """
+
+    _lock = threading.Lock()
+    _shared: ClassVar[tuple[RichProgress, int] | None] = None  # with how many have it open
 
     def __init__(self) -> None:
+        self._rich: RichProgress | None = None
+
+    def __enter__(self) -> Progress:
         from rich.progress import Progress as RichProgress
         from rich.progress import SpinnerColumn, TextColumn, TimeElapsedColumn
 
-        columns = (SpinnerColumn(), TextColumn("{task.description}", markup=False), TimeElapsedColumn())
-        self._rich = RichProgress(*columns, console=_console(), transient=True, disable=not interactive())
-        self._last: dict[str, float] = {}
-
-    def __enter__(self) -> Progress:
-        self._rich.start()
+        with Progress._lock:
+            if Progress._shared is None:
+                columns = (SpinnerColumn(), TextColumn("{task.description}", markup=False), TimeElapsedColumn())
+                rich = RichProgress(*columns, console=_console(), transient=True, disable=not interactive())
+                rich.start()
+                Progress._shared = (rich, 0)
+            self._rich, count = Progress._shared
+            Progress._shared = (self._rich, count + 1)
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._rich.stop()
+        with Progress._lock:
+            assert Progress._shared is not None
+            rich, count = Progress._shared
+            Progress._shared = (rich, count - 1) if count > 1 else None
+            if count == 1:
+                rich.stop()
 
     @contextmanager
     def item(self, label: str) -> Iterator[ProgressItem]:
         """An item that runs while the body does."""
+        assert self._rich is not None, "items are shown within the body"
         task = self._rich.add_task(label, total=None)
         item = ProgressItem(self._rich, task, label)
         if not interactive():

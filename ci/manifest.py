@@ -3,11 +3,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol, TypeVar
 
-from ci.model import Kind
+from ci.model import DEFAULT_SET, Kind
 
 
 @dataclass(frozen=True)
@@ -20,12 +20,72 @@ class Probe:
 
 
 @dataclass(frozen=True)
+class FeatureSet:
+    """One way to build an artifact: the whole list of its `features`, make `variables` over the artifact's own, and the
+    patterns of sources that are `not_compiled` then, None for the artifact's own."""
+
+    name: str
+    features: tuple[str, ...] = ()
+    variables: tuple[tuple[str, str], ...] = ()
+    not_compiled: tuple[str, ...] | None = None
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How a tree is built that was not written for this tool.
+
+    `work` is the folder below the artifact's in which the build tool is called, `before` are commands that run there first.
+    `goals` are what make is asked for (for a module: by the tree's own Makefile in place of the kernel's Kbuild). `target` is a
+    target triple and `toolchain` the compiler, both empty for the machine's own. A build may take `disk` MiB.
+    """
+
+    work: str = ""
+    before: tuple[tuple[str, ...], ...] = ()
+    goals: tuple[str, ...] = ()
+    target: str = ""
+    toolchain: str = ""
+    disk: int = 8192
+
+    @property
+    def foreign(self) -> bool:
+        """Whether it may read files that Kbuild alone would not."""
+        return bool(self.work or self.before or self.goals)
+
+
+@dataclass(frozen=True)
+class Expectation:
+    """A failure that is known and has a `reason`; for these `kernels` alone, or for all where there are none."""
+
+    reason: str
+    kernels: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class LayoutSpec:
+    """Structures and numbers of a C `header`, and the `command` that prints as JSON how another language sees them.
+
+    `include` are folders for the C compiler; `ignore` are structures of the
+    header that the other side need not know.
+    """
+
+    name: str
+    header: Path
+    command: tuple[str, ...]
+    include: tuple[Path, ...] = ()
+    ignore: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class ArtifactSpec:
     """One artifact to build. `output` is the file name: `<module>.ko` or the binary's name.
 
     Of the sources of a module, `floating_point` may use vector registers, and `not_compiled`
     (patterns) need not be part of it. `libraries` are the sonames that the target has and `glibc` its version, None and empty
-    where that is not checked; `warnings` is the compiler's budget, None where there is none.
+    where that is not checked; `warnings` is the compiler's budget, None where there is none; `findings` are the static checkers
+    that look at its sources, each with its budget.
+
+    `features` and `variables` are the feature set `default`; `feature_sets` are the others. `absent` are features that this
+    way of building it must not have. `toolchains` are the compilers of a module, the usual one first.
 
     `mount` is the argv that mounts it in a guest, with the placeholders {artifact} (the deployed file)
     and {mountpoint}; a daemon's command stays in the foreground. `prepare` are the commands that make the
@@ -57,16 +117,66 @@ class ArtifactSpec:
     libraries: tuple[str, ...] | None = None
     glibc: str = ""
     warnings: int | None = None
+    feature_sets: tuple[FeatureSet, ...] = ()
+    absent: tuple[str, ...] = ()
+    toolchains: tuple[str, ...] = ()
+    findings: tuple[tuple[str, int], ...] = ()
+    recipe: Recipe = Recipe()
+    expect: Expectation | None = None
+    layouts: tuple[LayoutSpec, ...] = ()
+
+    @property
+    def set_names(self) -> list[str]:
+        """The names of all its feature sets."""
+        return [DEFAULT_SET, *(each.name for each in self.feature_sets)]
+
+    def built_as(self, name: str) -> ArtifactSpec:
+        """The artifact as that feature set has it. KeyError where there is none of that name."""
+        known = {each for chosen in self.feature_sets for each in chosen.features} | set(self.features)
+        if name == DEFAULT_SET:
+            return replace(self, absent=tuple(sorted(known - set(self.features))))
+        chosen = _named(self.feature_sets, name)
+        variables = {**dict(self.variables), **dict(chosen.variables)}
+        absent = tuple(sorted(known - set(chosen.features)))
+        left_out = self.not_compiled if chosen.not_compiled is None else chosen.not_compiled
+        return replace(self, features=chosen.features, variables=tuple(variables.items()), absent=absent, not_compiled=left_out)
+
+
+@dataclass(frozen=True)
+class ArchiveSpec:
+    """A package archive that kernels come from: each of its suites becomes a line of apt's sources, verified with `keyring`."""
+
+    name: str
+    uri: str
+    suites: tuple[str, ...]
+    components: tuple[str, ...]
+    keyring: Path
 
 
 @dataclass(frozen=True)
 class KernelSpec:
-    """A kernel to build for: `pattern` such as `6.1-cloud` for the provider `apt`."""
+    """A kernel to build for.
+
+    `pattern` (such as `6.1-cloud`) is for the provider `apt`, `folder` for `tree`. For `source`: either `package` or `tarball`
+    with its `sha256`, the configuration `base` and `fragments` over it, and `deadline`, the seconds that its build may take.
+    `archives` are where packages come from, none for the machine's own sources. One that is `on_request` is built for only
+    where the command line names it. `patience` multiplies the deadlines of suites in a guest that runs it.
+    """
 
     name: str
     provider: str
     pattern: str = ""
     optional: bool = False
+    archives: tuple[ArchiveSpec, ...] = ()
+    on_request: bool = False
+    folder: Path | None = None
+    package: str = ""
+    tarball: str = ""
+    sha256: str = ""
+    base: str = ""
+    fragments: tuple[Path, ...] = ()
+    deadline: float = 7200.0
+    patience: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -87,6 +197,14 @@ class MachineSpec:
     memory: int = 1024
     cpus: int = 2
     uri: str = "private"
+
+
+@dataclass(frozen=True)
+class SnapshotLimits:
+    """How much the memory snapshots may take: MiB of disk together, and days since the last use."""
+
+    size: int = 4096
+    age: float = 14
 
 
 @dataclass(frozen=True)
@@ -142,6 +260,7 @@ class Manifest:
     suites: tuple[SuiteSpec, ...]
     benchmarks: tuple[BenchmarkSpec, ...]
     release: str = ""
+    snapshots: SnapshotLimits = SnapshotLimits()
 
     def artifact(self, name: str) -> ArtifactSpec:
         """The artifact of that name; KeyError if there is none (config.py has checked all references)."""

@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 SCHEMA_VERSION = 1
+# The name of the feature set that an artifact's own keys describe.
+DEFAULT_SET = "default"
 
 
 class Verdict(str, Enum):
@@ -130,7 +132,8 @@ class Artifact:
     """One built file with what it was built from.
 
     `target` is a kernel release for a module and a target triple for a daemon. `inputs_sha256` covers
-    every file and parameter that the build read; `started` and `modified` are epoch seconds.
+    every file and parameter that the build read; `started` and `modified` are epoch seconds. `feature_set` is the manifest's
+    name for `features`; `toolchain` is the compiler where it is not the usual one.
     """
 
     name: str
@@ -149,11 +152,28 @@ class Artifact:
     warnings: int
     reused: bool
     log: str
+    feature_set: str = DEFAULT_SET
+    toolchain: str = ""
+
+    @property
+    def variant(self) -> str:
+        """What tells it apart from the usual build of the same artifact; empty for that."""
+        return variant(self.feature_set, self.toolchain)
+
+    @property
+    def slug(self) -> str:
+        """A file name for it, without its target."""
+        return f"{self.name}-{self.variant}" if self.variant else self.name
 
     @property
     def label(self) -> str:
         """Name and target as shown in tables."""
-        return f"{self.name} [{self.target}]"
+        return f"{self.name} [{self.target}]" + (f" {self.variant}" if self.variant else "")
+
+
+def variant(feature_set: str, toolchain: str) -> str:
+    """A short name for one way of building an artifact; empty for the usual one."""
+    return "-".join(part for part in (feature_set if feature_set != DEFAULT_SET else "", toolchain) if part)
 
 
 @dataclass(frozen=True)

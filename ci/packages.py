@@ -60,9 +60,7 @@ NEEDS: dict[str, Need] = {
     "mke2fs": Need("e2fsprogs", "makes guest disks", ("mke2fs",)),
     "mmdebstrap": Need("mmdebstrap", "makes guest root filesystems", ("mmdebstrap",)),
     "uidmap": Need("uidmap", "lets mmdebstrap work without root", ("newuidmap",)),
-    "keyring": Need(
-        "debian-archive-keyring", "verifies Debian's packages for guests", files=("/usr/share/keyrings/debian-archive-keyring.gpg",)
-    ),
+    "keyring": Need("debian-archive-keyring", "verifies Debian's packages", files=("/usr/share/keyrings/debian-archive-keyring.gpg",)),
     "ssh": Need("openssh-client", "makes the keys of guests", ("ssh-keygen",)),
     "fuse": Need("fuse3", "mounts the daemon without root", ("fusermount3",)),
     "fio": Need("fio", "the benchmark's workloads, tried on the host by tests", ("fio",)),
@@ -77,10 +75,10 @@ NEEDS: dict[str, Need] = {
     "pkg-config": Need("pkg-config", "finds libvirt for libvirt-python", ("pkg-config",)),
 }
 
-BUILD = ("git", "gcc", "gcc-12", "libc-dev", "make", "libelf", "pahole", "kmod")
+BUILD = ("git", "gcc", "gcc-12", "libc-dev", "make", "libelf", "pahole", "kmod", "keyring", "sparse")
 IMAGE = ("mmdebstrap", "uidmap", "keyring", "mke2fs", "busybox", "qemu-img", "kmod")
 GUEST = (*IMAGE, "qemu", "libvirtd", "libvirt-qemu", "ssh")
-SPECIMENS = ("sparse", "cpio", "zstd", "file", "busybox", "mke2fs")
+SPECIMENS = ("cpio", "zstd", "file", "busybox", "mke2fs")
 TEST = (*BUILD, *GUEST, *SPECIMENS, "fuse", "fio", "chromium")
 
 
@@ -99,13 +97,16 @@ _ALL = Wanted((*BUILD, *GUEST), ("base", "vm"))
 TASKS: dict[str, Wanted] = {
     "build": Wanted(BUILD),
     "verify": Wanted(BUILD),
-    "lint": Wanted((*BUILD, "sparse"), ("base", "dev")),
+    "lint": Wanted(BUILD, ("base", "dev")),
+    "kernels": NOTHING,  # one that is built names what it lacks (ci/kernels/source.py)
     "image": Wanted(IMAGE),
     "image.list": NOTHING,
     "vm": _GUEST,
+    "vm.prune": NOTHING,
     "deploy": _ALL,
     "validate": _ALL,
     "bench": _ALL,
+    "dev": _ALL,
     "ci": _ALL,
     "test": Wanted(TEST, ("base", "vm", "dev")),
     "test --quick": Wanted((*BUILD, *SPECIMENS), ("base", "dev")),

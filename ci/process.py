@@ -27,6 +27,7 @@ import psutil
 
 from ci import leftovers
 from ci.errors import Hang, InfrastructureError, Interrupted, UsageError
+from ci.flood import Flood
 
 POLL_SECONDS = 0.05
 KILL_GRACE_SECONDS = 3.0
@@ -63,18 +64,23 @@ class Signals:
 
     @contextmanager
     def held(self) -> Iterator[None]:
-        """Let a signal wait until the body has ended."""
+        """Let a signal wait until the body has ended. Signals reach the main thread alone, so elsewhere there is nothing to hold."""
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
         self._held += 1
         try:
             yield
         finally:
             self._held -= 1
-        if self._waiting and not self._held and threading.current_thread() is threading.main_thread():
+        if self._waiting and not self._held:
             self._ending = True
             raise Interrupted(self._waiting)
 
 
 signals = Signals()
+# Set while the tool ends what its other threads run; they see it within POLL_SECONDS.
+cancelled = threading.Event()
 
 
 @dataclass(frozen=True)
@@ -122,6 +128,11 @@ def find_program(name: str, *, hint: str = "") -> str:
     if found is None:
         raise UsageError(f"the program '{name}' is not installed", hint=hint or "./inv doctor says how to get it")
     return found
+
+
+def cores() -> int:
+    """The processors that this process may use, at least one."""
+    return len(os.sched_getaffinity(0))
 
 
 def tree(process: psutil.Process) -> list[psutil.Process]:
@@ -177,12 +188,16 @@ def _signal(process: psutil.Process, number: signal.Signals) -> None:
 class Limits:
     """What a process may take. Seconds and bytes; None means no limit of that sort.
 
-    `silence` is the longest time without any growth of the log and without any CPU use in the whole tree.
+    `silence` is the longest time without any growth of the log and without any CPU use in the whole tree. `folder` may hold
+    `folder_bytes`, looked at where the disk under it lost that much; `processes` is how many may live at a time.
     """
 
     deadline: float | None
     silence: float | None = None
     log_bytes: int = DEFAULT_LOG_LIMIT
+    folder: Path | None = None
+    folder_bytes: int = 8 << 30
+    processes: int | None = None
 
 
 @contextmanager
@@ -193,6 +208,7 @@ def started(
     stderr: Path | None = None,
     cwd: Path | None = None,
     env: Mapping[str, str] | None = None,
+    pass_fds: Sequence[int] = (),
 ) -> Iterator[subprocess.Popen[bytes]]:
     """A running process in its own session, its output in files; on leaving, its whole tree is ended.
 
@@ -201,16 +217,27 @@ def started(
     stdout.parent.mkdir(parents=True, exist_ok=True)
     with ExitStack() as stack:
         with signals.held(), open(stdout, "ab") as out, open(stderr or stdout, "ab") as err:
-            process = _born([str(word) for word in argv], out, err, cwd, env)
+            process = _born([str(word) for word in argv], out, err, cwd, env, pass_fds)
             stack.enter_context(_ended_with_us(process))
         yield process
 
 
-def _born(words: list[str], out: IO[bytes], err: IO[bytes], cwd: Path | None, env: Mapping[str, str] | None) -> subprocess.Popen[bytes]:
+def _born(
+    words: list[str], out: IO[bytes], err: IO[bytes], cwd: Path | None, env: Mapping[str, str] | None, pass_fds: Sequence[int]
+) -> subprocess.Popen[bytes]:
     """The process, or an error that says in words why there is none."""
     environment = dict(env) if env is not None else None
     try:
-        return subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=out, stderr=err, cwd=cwd, env=environment, start_new_session=True)
+        return subprocess.Popen(
+            words,
+            stdin=subprocess.DEVNULL,
+            stdout=out,
+            stderr=err,
+            cwd=cwd,
+            env=environment,
+            start_new_session=True,
+            pass_fds=tuple(pass_fds),
+        )
     except FileNotFoundError as error:
         if cwd is not None and not cwd.is_dir():
             raise UsageError(f"the folder {cwd} does not exist") from error
@@ -245,6 +272,7 @@ def run(
     progress: Callable[[float], None] | None = None,
     diagnose: Diagnose | None = None,
     what: str = "",
+    pass_fds: Sequence[int] = (),
 ) -> Completed:
     """Run to the end and return how it ended; a non-zero exit is the caller's to judge.
 
@@ -256,9 +284,11 @@ def run(
     log = log if log is not None else scratch_file("run.log")
     name = what or Path(str(argv[0])).name
     begin = time.monotonic()
-    with started(argv, stdout=log, stderr=stderr, cwd=cwd, env=env) as process:
+    with started(argv, stdout=log, stderr=stderr, cwd=cwd, env=env, pass_fds=pass_fds) as process:
         watch = _Watch(process, limits, [log] + ([stderr] if stderr else []), begin)
         while process.poll() is None:
+            if cancelled.is_set() and threading.current_thread() is not threading.main_thread():
+                raise Interrupted("the end of the tool")
             problem = watch.problem()
             if problem is not None:
                 files = diagnose(psutil.Process(process.pid)) if diagnose else ()
@@ -291,6 +321,7 @@ class _Watch:
         self._begin = begin
         self._seen: tuple[int, float] = (-1, -1.0)
         self._moved = begin
+        self._flood = Flood(limits.folder, limits.folder_bytes) if limits.folder else None
 
     def problem(self) -> str | None:
         """A sentence about what is wrong, or None."""
@@ -300,6 +331,10 @@ class _Watch:
             return f"flooded its log with {size >> 20} MiB and was stopped"
         if self._limits.deadline is not None and now - self._begin > self._limits.deadline:
             return f"did not end within {self._limits.deadline:g} s and was killed" + self._about_log(size)
+        if self._flood is not None and (flooded := self._flood.seen()):
+            return flooded
+        if self._limits.processes is not None and (count := len(tree(self._process))) > self._limits.processes:
+            return f"had {count} processes at a time and was killed; does it call itself?"
         if self._limits.silence is None:
             return None
         state = (size, round(cpu_seconds(self._process), 2))
@@ -335,16 +370,18 @@ def attached(argv: Sequence[str], *, limits: Limits, cwd: Path, env: Mapping[str
 
 
 _scratch: tempfile.TemporaryDirectory[str] | None = None
+_scratch_lock = threading.Lock()
 
 
 def scratch_file(name: str) -> Path:
     """A fresh file path in a folder that is removed when the tool exits."""
     global _scratch
-    if _scratch is None:
-        _scratch = tempfile.TemporaryDirectory(prefix="vexci-")
-        note = leftovers.entry("folder", Path(_scratch.name).name, {"path": _scratch.name})  # for a tool that is killed
-        note.__enter__()
-        atexit.register(note.__exit__, None, None, None)
+    with _scratch_lock:
+        if _scratch is None:
+            _scratch = tempfile.TemporaryDirectory(prefix="vexci-")
+            note = leftovers.entry("folder", Path(_scratch.name).name, {"path": _scratch.name})  # for a tool that is killed
+            note.__enter__()
+            atexit.register(note.__exit__, None, None, None)
     handle, path = tempfile.mkstemp(suffix=f"-{name}", dir=_scratch.name)
     os.close(handle)
     return Path(path)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import shlex
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -61,6 +62,7 @@ class Record:
         self._begin = time.monotonic()
         self._stages: list[StageResult] = []
         self._running: str | None = None
+        self._lock = threading.RLock()  # guests in several slots end their stages when they like
         self._data: dict[str, Any] = {
             "schema": SCHEMA_VERSION,
             "id": self.run.id,
@@ -100,9 +102,10 @@ class Record:
         path.chmod(0o755)
 
     def _write(self) -> None:
-        self._data["stages"] = plain(self._stages)
-        self._data["running"] = self._running
-        self.run.write_record(self._data)
+        with self._lock:
+            self._data["stages"] = plain(self._stages)
+            self._data["running"] = self._running
+            self.run.write_record(self._data)
 
     def snapshot(self) -> dict[str, Any]:
         """The record as it stands."""

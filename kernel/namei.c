@@ -152,8 +152,9 @@ static int vexfs_tmpfile(struct mnt_idmap *idmap, struct inode *dir,
 	if (IS_ERR(inode))
 		return vexfs_stop(handle, PTR_ERR(inode));
 	VEXFS_I(inode)->parent = 0;
-	d_tmpfile(file, inode);	/* nlink becomes 0 */
-	err = vexfs_stop(handle, vexfs_orphan_add(handle, inode));
+	err = vexfs_orphan_add(handle, inode);
+	d_tmpfile(file, inode);	/* nlink becomes 0, and that is written */
+	err = vexfs_stop(handle, err);
 	unlock_new_inode(inode);
 	return finish_open_simple(file, err);
 }

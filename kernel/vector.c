@@ -248,8 +248,7 @@ int vexfs_collection_get(struct inode *dir, struct vexfs_collection **out)
 		coll = vi->coll;
 		if (!coll)
 			err = vexfs_collection_load(dir, &coll);
-		/* Pairs with the acquire above. */
-		if (!err)
+		if (!err)	/* pairs with the acquire above */
 			smp_store_release(&vi->coll, coll);
 		mutex_unlock(&sbi->open_lock);
 	}

@@ -5,6 +5,8 @@
  * Plain C in eight lanes, which the compiler turns into vector instructions;
  * each operation is rounded as written, so the result is the same anywhere.
  */
+#include <linux/compiler.h>
+
 #include "include/uapi/vexfs.h"
 #include "vector_fpu.h"
 
@@ -12,7 +14,7 @@
 
 /* Four floats where they lie, and two doubles: half as many, as wide. */
 typedef float floats __attribute__((vector_size(16)));
-typedef floats unaligned_floats __attribute__((aligned(4)));
+typedef floats unaligned_floats __aligned(4);
 typedef double doubles __attribute__((vector_size(16)));
 
 union lanes {

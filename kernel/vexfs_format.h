@@ -6,6 +6,7 @@
 #ifndef VEXFS_FORMAT_H
 #define VEXFS_FORMAT_H
 
+#include <linux/bits.h>
 #include <linux/types.h>
 
 #include "include/uapi/vexfs.h"
@@ -273,7 +274,7 @@ struct vexfs_xattr_entry {
 #define VEXFS_SLOT_LBLK		0x80000000U	/* the slot map's first block */
 #define VEXFS_SLOT_ENTRIES	254
 #define VEXFS_SLOTS_MAX		0x7fffffffU
-#define VEXFS_STORE_BYTES	(1ULL << 43)
+#define VEXFS_STORE_BYTES	BIT_ULL(43)
 
 struct vexfs_store {
 	__le32 slots;

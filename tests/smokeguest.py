@@ -57,7 +57,8 @@ class SmokeGuest:
         if self._machine is None or not self._machine.alive():
             self.discard()
             self._count += 1
-            started = guest(SPEC, boot(), accelerator=TCG, run=self.run, root=self._folder, name=f"smoke-{self._count}", progress=print)
+            name = f"smoke-{self._count}"
+            started = guest(SPEC, boot(), accelerator=TCG, run=self.run, root=self._folder, name=name, progress=print, warm=True)
             self._machine = self._stack.enter_context(started)
             self._machine.splat = splat.failure
         return self._machine

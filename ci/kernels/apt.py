@@ -13,9 +13,10 @@ from pathlib import Path
 
 from ci import process, store
 from ci.errors import InfrastructureError, UsageError
-from ci.kernels.packages import Lists, Package, private_lists
+from ci.kernels import archive
+from ci.kernels.packages import Lists, Package
 from ci.kernels.pattern import Release, check, matching, parse_release
-from ci.kernels.tree import headers_in, image_in, modules_in, unpack
+from ci.kernels.unpack import headers_in, image_in, modules_in, unpack
 from ci.manifest import KernelSpec
 from ci.model import KernelTarget
 
@@ -23,8 +24,8 @@ Say = Callable[[str], None]
 
 # How long the answer to "which release is the newest?" is believed without asking apt again.
 REMEMBER_SECONDS = 86400.0
-# How long a private copy of the package lists is fresh enough not to be updated again.
-_FRESH_SECONDS = 3600.0
+# Where installed packages lie.
+_SYSTEM = Path("/")
 # A change of how packages are unpacked makes every cached kernel anew.
 _VERSION = "1"
 _PARTS = re.compile(r"linux-(headers-.*-common(-[a-z]+)?|kbuild-.*)")
@@ -56,54 +57,60 @@ def resolve(spec: KernelSpec, *, say: Say, refresh: bool = False) -> KernelTarge
             return _target(spec, remembered)
     process.find_program("apt-cache", hint="the provider 'apt' needs Debian or Ubuntu; elsewhere use the provider 'host'")
     choice, tree = _find(spec, where, say)
-    memory = _Memory(choice.release.name, choice.release.flavour, tree.name, _origin(choice), time.time())
+    folder = tree.name or str(_SYSTEM)
+    memory = _Memory(choice.release.name, choice.release.flavour, folder, _origin(choice), time.time())
     store.atomic_write(_memory_file(spec), json.dumps(memory.__dict__))
     return _target(spec, memory)
 
 
-def peek(spec: KernelSpec) -> tuple[str, str, int]:
-    """State, release and bytes for a list, from what is remembered."""
+def peek(spec: KernelSpec) -> tuple[str, str, tuple[Path, ...]]:
+    """State, release and folders for a list, from what is remembered."""
     memory = _remembered(spec)
     if memory is None:
-        return ("known", "", 0)
-    folder = store.cache_dir() / "kernels" / memory.folder
-    files = (os.lstat(os.path.join(at, name)) for at, _, names in os.walk(folder) for name in names)
-    return ("downloaded", memory.release, sum(info.st_blocks * 512 for info in files))
+        return ("known", "", ())
+    tree = store.cache_dir() / "kernels" / memory.folder
+    if tree == _SYSTEM:
+        release = memory.release
+        return ("installed", release, (headers_in(tree, release), image_in(tree, release), modules_in(tree, release)))
+    return ("downloaded", memory.release, (tree,))
 
 
 def _find(spec: KernelSpec, where: str, say: Say) -> tuple[_Choice, Path]:
-    """The choice and its unpacked tree, by the machine's lists, then by a private copy that is up to date."""
-    machine = Lists()
-    choice, offered = _choose(spec.pattern, machine, where)
-    trouble = f"the machine's package lists offer no kernel for '{spec.pattern}'"
-    if choice is not None:
+    """The choice and its unpacked tree, from the first package lists that offer it as it can be had."""
+    offered: set[str] = set()
+    trouble: InfrastructureError | None = None
+    for lists, failure in archive.candidates(spec.archives, say, f"kernel for '{spec.pattern}'"):
+        choice, more = _choose(spec.pattern, lists, where)
+        if choice is None:
+            offered |= more
+            trouble = None if more else failure
+            continue
         try:
-            return choice, _fetch(choice, machine, say)
+            return choice, _installed(choice) or _fetch(choice, lists, say)
         except InfrastructureError as error:
             if "404" not in error.message:
                 raise
-            trouble = f"the machine's package lists are out of date ({error.message})"
-    lists = private_lists()
-    failure = None
-    if lists.updated + _FRESH_SECONDS < time.time():
-        say(f"{trouble}; updating a private copy of them")
-        failure = _update(lists)
-    choice, more = _choose(spec.pattern, lists, where)
-    if choice is not None:
-        return choice, _fetch(choice, lists, say)
-    if failure is not None and not more:
-        raise failure
-    raise _not_offered(spec, where, {*offered, *more})
+            say(f"the package lists are out of date ({error.message})")
+            trouble = error
+    raise trouble or _not_offered(spec, where, offered)
 
 
-def _update(lists: Lists) -> InfrastructureError | None:
-    """Update; a failure is returned, because a source that has nothing to do with kernels may fail as it likes."""
-    try:
-        with store.lock(store.cache_dir() / "locks" / "apt-lists"):
-            lists.update()
-    except InfrastructureError as error:
-        return error
-    return None
+def _installed(choice: _Choice) -> Path | None:
+    """The system's root, where just these packages are installed there and can be read; a kernel of another version does not count."""
+    release = choice.release.name
+    if not _whole(_SYSTEM, release):
+        return None
+    names = [package.name for package in choice.packages]
+    asked = ["dpkg-query", "-W", "-f", "${Package} ${db:Status-Status} ${Version}\\n", *names]
+    done = process.run(asked, limits=process.Limits(30), stderr=process.scratch_file("dpkg-query.err"))
+    installed = {f"{package.name} installed {package.version}" for package in choice.packages}
+    return _SYSTEM if done.ok and installed == set(done.text().splitlines()) else None
+
+
+def _whole(tree: Path, release: str) -> bool:
+    """Whether headers, image and modules of a release are below `tree`, for us to read."""
+    paths = (headers_in(tree, release) / "Makefile", image_in(tree, release), modules_in(tree, release) / "modules.dep")
+    return all(os.access(path, os.R_OK) for path in paths)
 
 
 def _choose(pattern: str, lists: Lists, where: str) -> tuple[_Choice | None, set[str]]:
@@ -140,12 +147,12 @@ def _fetch(choice: _Choice, lists: Lists, say: Say) -> Path:
     def make(folder: Path) -> None:
         size = sum(package.size for package in choice.packages)
         say(f"downloading kernel {choice.release.name} ({size / 1e6:.0f} MB, {len(choice.packages)} packages)")
-        archives = folder / "archives"
-        archives.mkdir()
-        unpack(lists.download(choice.packages, archives), folder, choice.release.name)
-        for archive in archives.iterdir():
-            archive.unlink()
-        archives.rmdir()
+        packages = folder / "archives"
+        packages.mkdir()
+        unpack(lists.download(choice.packages, packages), folder, choice.release.name)
+        for package in packages.iterdir():
+            package.unlink()
+        packages.rmdir()
 
     return store.cached("kernels", choice.key, make)
 
@@ -155,7 +162,7 @@ def _not_offered(spec: KernelSpec, where: str, offered: set[str]) -> UsageError:
     hint = f"offered are: {', '.join(order)}" if order else "this machine's package sources offer no Debian kernel at all"
     return UsageError(
         f"{where}: this machine's package sources offer no kernel for '{spec.pattern}'",
-        hint=f"{hint}\nother package sources cannot be declared yet; mark the kernel 'optional: true' to go on without it",
+        hint=f"{hint}\n'archives:' in vexci.yaml declares other package sources; 'optional: true' lets a run go on without it",
     )
 
 
@@ -165,7 +172,7 @@ def _origin(choice: _Choice) -> str:
 
 @dataclass(frozen=True)
 class _Memory:
-    """What a pattern was resolved to; `folder` is the cache entry's name, `time` in epoch seconds."""
+    """What a pattern was resolved to; `folder` is the cache entry's name, or `/` for an installed one; `time` in epoch seconds."""
 
     release: str
     flavour: str
@@ -175,7 +182,10 @@ class _Memory:
 
 
 def _memory_file(spec: KernelSpec) -> Path:
-    return store.cache_dir() / "kernels" / "resolved" / f"apt-{spec.pattern}.json"
+    # The same pattern in other archives is another question.
+    asked = [f"{each.uri} {each.suites} {each.components} {each.keyring}" for each in spec.archives]
+    suffix = "" if archive.is_own(spec.archives) else f"-{store.sha256_text(*asked)[:8]}"
+    return store.cache_dir() / "kernels" / "resolved" / f"apt-{spec.pattern}{suffix}.json"
 
 
 def _remembered(spec: KernelSpec) -> _Memory | None:
@@ -184,7 +194,9 @@ def _remembered(spec: KernelSpec) -> _Memory | None:
         memory = _Memory(**json.loads(_memory_file(spec).read_text()))
     except (FileNotFoundError, ValueError, TypeError):
         return None  # never asked, or written by another version of this tool: ask apt
-    return memory if (store.cache_dir() / "kernels" / memory.folder).is_dir() else None
+    tree = store.cache_dir() / "kernels" / memory.folder
+    whole = _whole(tree, memory.release) if tree == _SYSTEM else tree.is_dir()
+    return memory if whole else None
 
 
 def _target(spec: KernelSpec, memory: _Memory) -> KernelTarget:

@@ -34,11 +34,11 @@ def resolve(spec: KernelSpec) -> KernelTarget:
     return KernelTarget(spec.name, release, os.uname().machine, flavour, "host", headers.resolve(), origin=str(headers.resolve()))
 
 
-def peek(spec: KernelSpec) -> tuple[str, str, int]:
-    """State, release and bytes for a list."""
+def peek(spec: KernelSpec) -> tuple[str, str, tuple[Path, ...]]:
+    """State, release and folders for a list."""
     release = os.uname().release
-    present = (MODULES / release / "build" / "Makefile").is_file()
-    return ("downloaded" if present else "missing", release, 0)
+    headers = MODULES / release / "build"
+    return ("installed", release, (headers.resolve(),)) if (headers / "Makefile").is_file() else ("missing", release, ())
 
 
 def headers_release(headers: Path) -> str:

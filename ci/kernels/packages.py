@@ -31,6 +31,15 @@ Acquire::IndexTargets::deb::Contents-deb::DefaultEnabled "false";
 #clear APT::Update::Post-Invoke;
 #clear APT::Update::Post-Invoke-Success;
 """
+# Instead of the machine's sources. None of the machine's keys is trusted: each line names its own.
+_OWN_SOURCES = """\
+Dir::Etc::SourceList "{folder}/sources.list";
+Dir::Etc::SourceParts "/dev/null";
+Dir::Etc::Trusted "/dev/null";
+Dir::Etc::TrustedParts "/dev/null";
+Dir::Etc::Preferences "/dev/null";
+Dir::Etc::PreferencesParts "/dev/null";
+"""
 
 
 @dataclass(frozen=True)
@@ -46,13 +55,14 @@ class Package:
 
 @dataclass(frozen=True)
 class Lists:
-    """Package lists to ask: `options` go to every call of apt; `private` is the folder of a private copy.
+    """Package lists to ask: `options` go to every call of apt; `private` is the folder of a private copy, `sources` are its own.
 
     What is installed on the machine plays no part: it would look like an offer that cannot be downloaded.
     """
 
     options: tuple[str, ...] = ("-oDir::State::status=/dev/null",)
     private: Path | None = None
+    sources: tuple[str, ...] = ()
 
     def names(self, prefix: str) -> list[str]:
         """All package names that begin so; also names that are only mentioned by other packages."""
@@ -82,7 +92,9 @@ class Lists:
         assert self.private is not None, "the machine's own lists are not ours to change"
         for name in ("lists/partial", "archives/partial"):
             (self.private / name).mkdir(parents=True, exist_ok=True)
-        store.atomic_write(self.private / "apt.conf", _PRIVATE.format(folder=self.private))
+        own = _OWN_SOURCES.format(folder=self.private) if self.sources else ""
+        store.atomic_write(self.private / "sources.list", "".join(f"{line}\n" for line in self.sources))
+        store.atomic_write(self.private / "apt.conf", _PRIVATE.format(folder=self.private) + own)
         _run(["apt-get", *self.options, "update"], "updating a private copy of the package lists", self.private)
         (self.private / "updated").touch()
 
@@ -94,10 +106,10 @@ class Lists:
         return stamp.stat().st_mtime if stamp.is_file() else 0.0
 
 
-def private_lists() -> Lists:
-    """Lists of our own in the cache, from the machine's own sources."""
-    folder = store.cache_dir() / "apt"
-    return Lists((f"-c={folder}/apt.conf", *Lists.options), folder)
+def private_lists(sources: tuple[str, ...] = ()) -> Lists:
+    """Lists of our own in the cache, from the machine's own sources, or from `sources` (lines of a sources.list) alone."""
+    folder = store.cache_dir() / (f"apt-{store.sha256_text(*sources)[:16]}" if sources else "apt")
+    return Lists((f"-c={folder}/apt.conf", *Lists.options), folder, sources)
 
 
 def parse_packages(text: str) -> list[Package]:

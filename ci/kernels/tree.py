@@ -1,97 +1,71 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Unpacks kernel packages into a folder of their own and makes that folder independent of where it lies.
-
-Debian's header packages expect to be installed at /usr/src: a Makefile includes an absolute path, and
-lib/modules/<release>/build is an absolute link. Left as they are they would silently use whatever headers the
-system has installed there (B8).
-"""
+"""A kernel tree that somebody built: taken where it is, and never written to."""
 
 from __future__ import annotations
 
-import lzma
 import os
-import re
-from collections.abc import Iterable
+from collections.abc import Callable
 from pathlib import Path
 
-from ci import process
-from ci.errors import InfrastructureError
+from ci import process, store
+from ci.errors import UsageError
+from ci.kernels import built
 from ci.kernels.host import headers_release
-from ci.kernels.packages import failed
+from ci.kernels.unpack import modules_in
+from ci.manifest import KernelSpec
+from ci.model import KernelTarget
 
-_INCLUDE = re.compile(r"^include /usr/src/(\S+)$", re.MULTILINE)
-
-
-def headers_in(tree: Path, release: str) -> Path:
-    """The folder that `make -C` takes."""
-    return tree / "usr/src" / f"linux-headers-{release}"
+Say = Callable[[str], None]
 
 
-def image_in(tree: Path, release: str) -> Path:
-    """The bootable kernel."""
-    return tree / "boot" / f"vmlinuz-{release}"
+def resolve(spec: KernelSpec, *, say: Say) -> KernelTarget:
+    """The tree as a target; it can be booted where its image was made. UsageError where it is not built."""
+    tree = _folder(spec)
+    release = built.check(tree, f"kernels.{spec.name}.folder")
+    image = built.image_of(tree)
+    key = _key(tree, release)
+    return KernelTarget(
+        name=spec.name,
+        release=release,
+        arch=os.uname().machine,
+        flavour=spec.name,
+        provider="tree",
+        headers=tree,
+        image=image,
+        modules=_modules(tree, release, key, say) if image is not None else None,
+        origin=f"{tree} ({key})",
+    )
 
 
-def modules_in(tree: Path, release: str) -> Path:
-    """lib/modules/<release>, wherever the distribution puts it."""
-    merged = tree / "usr/lib/modules" / release
-    return merged if merged.is_dir() else tree / "lib/modules" / release
+def peek(spec: KernelSpec) -> tuple[str, str, tuple[Path, ...]]:
+    """State, release and folders for a list."""
+    tree = _folder(spec)
+    release = headers_release(tree)
+    return ("built", release, (tree,)) if release and (tree / "Module.symvers").is_file() else ("missing", release, ())
 
 
-def unpack(archives: Iterable[Path], tree: Path, release: str) -> None:
-    """Unpack the archives into `tree` and make it usable there; InfrastructureError where it would not be."""
-    for archive in archives:
-        _tool(["dpkg-deb", "-x", archive, tree], f"unpacking {archive.name}", tree)
-    relink(tree)
-    relocate_makefile(headers_in(tree, release) / "Makefile")
-    modules = modules_in(tree, release)
-    inflate(modules)
-    base = tree / "usr" if modules.is_relative_to(tree / "usr/lib") else tree
-    _tool([process.find_program("depmod", hint="apt-get install kmod"), "-b", base, release], "listing the modules' dependencies", tree)
-    prove(tree, release)
+def _folder(spec: KernelSpec) -> Path:
+    if spec.folder is None:
+        raise UsageError(f"kernels.{spec.name}.folder is missing", hint="name the folder of a built kernel")
+    return spec.folder.resolve()
 
 
-def relink(tree: Path) -> None:
-    """Make absolute links that point to something inside the tree relative."""
-    for folder, folders, files in os.walk(tree):
-        for name in (*folders, *files):
-            link = Path(folder, name)
-            if not link.is_symlink() or not os.readlink(link).startswith("/"):
-                continue
-            target = tree / os.readlink(link).lstrip("/")
-            if os.path.lexists(target):
-                link.unlink()
-                link.symlink_to(os.path.relpath(target, folder))
+def _key(tree: Path, release: str) -> str:
+    """Changes whenever the kernel or one of its modules was built anew."""
+    files = [tree / name for name in (".config", "Module.symvers", "modules.order", "modules.builtin") if (tree / name).is_file()]
+    order = tree / "modules.order"
+    modules = [tree / Path(line).with_suffix(".ko") for line in order.read_text().split()] if order.is_file() else []
+    image = built.image_of(tree)
+    times = [f"{path} {path.stat().st_mtime_ns}" for path in (*modules, *([image] if image else [])) if path.is_file()]
+    return store.sha256_tree(tree, files, release, *times)[:16]
 
 
-def relocate_makefile(makefile: Path) -> None:
-    """Let it include its common part from beside itself instead of from /usr/src."""
-    text = makefile.read_text()
-    relocated = _INCLUDE.sub(r"include $(dir $(realpath $(lastword $(MAKEFILE_LIST))))../\1", text)
-    if "/usr/src" in relocated:
-        raise InfrastructureError(f"{makefile} refers to /usr/src in a way that is not known: {text.strip()[:200]}")
-    makefile.write_text(relocated)
+def _modules(tree: Path, release: str, key: str, say: Say) -> Path:
+    """The tree's modules, installed into the cache: a guest needs them with depmod's tables."""
 
+    def make(folder: Path) -> None:
+        say(f"installing the modules of {tree} into the cache")
+        log = process.scratch_file("modules_install.log")
+        built.install_modules(tree, folder, release, make=["make"], log=log)
 
-def inflate(modules: Path) -> None:
-    """Store xz-compressed modules plain: an emulated guest would take long to unpack them at each load."""
-    for path in sorted(modules.rglob("*.ko.xz")):
-        path.with_suffix("").write_bytes(lzma.decompress(path.read_bytes()))
-        path.unlink()
-
-
-def prove(tree: Path, release: str) -> None:
-    """Check that everything is there and is of this release."""
-    needed = (headers_in(tree, release) / "scripts/Makefile.build", image_in(tree, release), modules_in(tree, release) / "modules.dep")
-    for path in needed:
-        if not path.exists() or not path.resolve().is_relative_to(tree.resolve()):
-            raise InfrastructureError(f"the packages of {release} did not bring {path.relative_to(tree)}")
-    found = headers_release(headers_in(tree, release))
-    if found != release:
-        raise InfrastructureError(f"the headers of {release} say that they are those of {found or 'nothing'}")
-
-
-def _tool(argv: list[str | Path], what: str, folder: Path) -> None:
-    done = process.run(argv, limits=process.Limits(300), log=process.scratch_file("unpack.log"), what=what)
-    if not done.ok:
-        raise failed(what, done, folder)
+    return modules_in(store.cached("kernels", f"{release}-modules-{key}", make), release)

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import textwrap
-import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,68 +11,69 @@ from ci import build as builders
 from ci import console, kernels
 from ci import verify as checks
 from ci.build.job import Job
-from ci.errors import ProductFailure, UsageError, VexciError
+from ci.errors import ProductFailure, UsageError
 from ci.manifest import ArtifactSpec
 from ci.model import Artifact, Check, KernelTarget, Kind, Verdict
-from ci.pipeline import budget
+from ci.pipeline import budget, depth, expected, matrix, provenance
+from ci.pipeline import twice as reproducibility
+from ci.pipeline.matrix import Filter
 from ci.pipeline.session import Session
-from ci.reader import nearest
 from ci.record import Stage
 from ci.store import read_records
 from ci.verify import explain as explanations
 from ci.verify.subject import Subject
 
+EVERYTHING = Filter()
 
-def build(session: Session, *, only: str = "", kernel: str = "") -> list[Artifact]:
-    """Build the manifest's artifacts (or `only` one, or for one `kernel`); one failure does not stop the others."""
-    specs = _chosen(session, only)
-    _check_kernel_name(session, kernel)
-    for spec in specs:
-        if spec.kind is Kind.DAEMON:  # before anything is downloaded or begun: a missing feature is known at once
-            builders.precheck(Job(spec, session.manifest.root, session.record.run, session.revision))
+
+def build(session: Session, wanted: Filter = EVERYTHING, *, twice: bool = False) -> list[Artifact]:
+    """Build the cells of the matrix that are asked for; one failure does not stop the others.
+
+    With `twice` each is then built from nothing in two other folders, and must come out the same.
+    """
+    cells = matrix.cells(session.manifest, wanted)
+    for cell in cells:
+        if cell.spec.kind is Kind.DAEMON:  # before anything is downloaded or begun: a missing feature is known at once
+            builders.precheck(_cell_job(session, cell, None))
     with session.record.stage("build") as stage, console.group("build"):
-        todo = jobs(session, stage, specs, kernel)
-        for each in todo:
-            builders.precheck(each)
-        built, failures = _run_jobs(session, todo)
+        todo = matrix.possible(_jobs(session, stage, cells), wanted)
+
+        def finished(job: Job, artifact: Artifact) -> str:
+            provenance.write(session, stage, job, artifact)
+            return _built(session, artifact)
+
+        answers = matrix.run(todo, finished)
+        built = [answer.artifact for answer in answers if answer.artifact]
+        session.known += [answer.known for answer in answers if answer.known]
+        failures = [(answer.job, answer.error) for answer in answers if answer.error]
         session.artifacts = built
         session.record.set_artifacts(built)
         stage.results["artifacts"] = [artifact.label for artifact in built]
         stage.results["failed"] = [{"job": job.label, "verdict": error.verdict.value, "detail": str(error)} for job, error in failures]
+        stage.results["known"] = session.known
+        if failures or wanted.features or wanted.toolchain:
+            console.table(matrix.table(answers))
         if failures:
             raise failures[0][1]
-        if not built:
+        if not built and not session.known:
             raise UsageError("there is nothing to build", hint="name kernels for the modules in vexci.yaml")
         stage.detail = f"{len(built)} artifacts"
+    if twice:
+        reproducibility.check(session, todo, built)
     return built
 
 
-def _chosen(session: Session, only: str) -> list[ArtifactSpec]:
-    specs = session.manifest.artifacts
-    names = [spec.name for spec in specs]
-    if only and only not in names:
-        raise UsageError(f"the artifact '{only}' is not defined{nearest(only, names)}")
-    return [spec for spec in specs if not only or spec.name == only]
-
-
-def _check_kernel_name(session: Session, kernel: str) -> None:
-    names = [spec.name for spec in session.manifest.kernels]
-    if kernel and kernel not in names:
-        raise UsageError(f"the kernel '{kernel}' is not defined{nearest(kernel, names)}")
-
-
 def jobs(session: Session, stage: Stage, specs: list[ArtifactSpec], only_kernel: str) -> list[Job]:
-    """What is to be built: a daemon once, a module for each of its kernels (or for `only_kernel`)."""
-    found = []
-    for spec in specs:
-        if spec.kind is Kind.DAEMON:
-            found.append(job(session, spec, None))
-            continue
-        for name in spec.kernels:
-            target = resolve(session, name, stage) if not only_kernel or only_kernel == name else None
-            if target is not None:
-                found.append(job(session, spec, target))
-    return found
+    """The usual builds of these artifacts: a daemon once, a module for each of its kernels (or for `only_kernel`)."""
+    return _jobs(session, stage, matrix.cells(session.manifest, Filter(",".join(spec.name for spec in specs), only_kernel)))
+
+
+def _jobs(session: Session, stage: Stage, cells: list[matrix.Cell]) -> list[Job]:
+    return [_cell_job(session, *each) for each in matrix.targets(cells, lambda name: resolve(session, name, stage))]
+
+
+def _cell_job(session: Session, cell: matrix.Cell, kernel: KernelTarget | None) -> Job:
+    return replace(job(session, cell.spec.built_as(cell.feature_set), kernel), feature_set=cell.feature_set, toolchain=cell.toolchain)
 
 
 def job(session: Session, spec: ArtifactSpec, kernel: KernelTarget | None) -> Job:
@@ -97,25 +97,6 @@ def resolve(session: Session, name: str, stage: Stage) -> KernelTarget | None:
     return session.kernels[name]
 
 
-def _run_jobs(session: Session, todo: list[Job]) -> tuple[list[Artifact], list[tuple[Job, VexciError]]]:
-    built: list[Artifact] = []
-    failures: list[tuple[Job, VexciError]] = []
-    with console.Progress() as progress:
-        for each in todo:
-            begin = time.monotonic()
-            with progress.item(each.label) as item:
-                shown = replace(each, say=item.say)
-                try:
-                    artifact = builders.build(shown)
-                except VexciError as error:
-                    failures.append((each, error))
-                    console.verdict_line(error.verdict, f"{each.label}: {error.message}", time.monotonic() - begin)
-                    continue
-            built.append(artifact)
-            console.verdict_line(Verdict.PASS, _built(session, artifact), time.monotonic() - begin)
-    return built, failures
-
-
 def _built(session: Session, artifact: Artifact) -> str:
     path = artifact.path
     shown = path.relative_to(session.manifest.root) if path.is_relative_to(session.manifest.root) else path
@@ -127,8 +108,10 @@ def present(session: Session) -> list[Artifact]:
     """The artifacts of this invocation, else those of the newest record that has any."""
     if session.artifacts is None:
         for record in reversed(read_records(session.manifest.root)):
-            if record["artifacts"]:
+            known = [row for stage in record["stages"] if stage["name"] == "build" for row in stage["results"].get("known", [])]
+            if record["artifacts"] or known:
                 session.artifacts = [_from_record(row) for row in record["artifacts"]]
+                session.known = known
                 break
         else:
             raise UsageError("nothing has been built here", hint="./inv build")
@@ -163,12 +146,12 @@ def verify(session: Session) -> list[Check]:
 
 
 def _verify_one(session: Session, stage: Stage, artifact: Artifact) -> list[Check]:
-    spec = session.manifest.artifact(artifact.name)
+    spec = session.manifest.artifact(artifact.name).built_as(artifact.feature_set)
     kernel = resolve(session, artifact.kernel, stage) if artifact.kernel else None
-    made = job(session, spec, kernel)
+    made = replace(job(session, spec, kernel), feature_set=artifact.feature_set, toolchain=artifact.toolchain)
     now = builders.inputs_hash(made, artifact) if artifact.path.is_file() else ""
-    folder = made.folder if kernel else None
-    return checks.verify(Subject(artifact, spec, kernel, now, session.record.run, session.manifest.release, folder))
+    subject = Subject(artifact, spec, kernel, now, session.record.run, session.manifest.release, *(builders.place(made, artifact) or ()))
+    return expected.judged(spec, artifact, [*checks.verify(subject), *depth.checks(session, subject, made)])
 
 
 def explain(id: str) -> None:
@@ -186,12 +169,14 @@ def explain(id: str) -> None:
 
 def _completeness(session: Session, stage: Stage, artifacts: list[Artifact]) -> None:
     """Every artifact of the manifest must be among what is verified: what was not built did not pass."""
-    built = {artifact.name for artifact in artifacts}
+    stage.checks += expected.missing(session.known)
+    built = {artifact.name for artifact in artifacts} | {row["artifact"] for row in session.known}
     for spec in session.manifest.artifacts:
         if spec.name not in built:
             stage.checks.append(Check("B1", "was built", spec.name, Verdict.FAIL, "the build made nothing for it; run './inv build'"))
 
 
 def _show(found: list[Check]) -> None:
-    rows: list[list[str | Verdict]] = [[c.verdict, c.id, c.subject, c.name, c.detail] for c in found]
+    shown = [c for c in found if c.required or c.verdict is not Verdict.KNOWN]  # each finding within its budget is in the record
+    rows: list[list[str | Verdict]] = [[c.verdict, c.id, c.subject, c.name, c.detail] for c in shown]
     console.table(console.Table("", ("verdict", "id", "artifact", "check", "observed"), list(rows)))

@@ -15,23 +15,30 @@ from ci.errors import UsageError
 from ci.manifest import ArtifactSpec, BenchmarkSpec, SuiteSpec
 from ci.model import Artifact, Deployment, Series, SuiteResult, Verdict, worst
 from ci.pipeline import artifacts
+from ci.pipeline.matrix import Filter
 from ci.pipeline.pool import Pool
 from ci.pipeline.session import Session
+from ci.pipeline.slots import distribute
 from ci.reader import nearest
 from ci.record import plain
 from ci.vm.machine import Machine
 
+Item = tuple[SuiteSpec, ArtifactSpec, Artifact]
+
 
 def for_guest(session: Session, kernel: str) -> list[tuple[ArtifactSpec, Artifact]]:
-    """The built artifacts that a guest with this kernel of vexci.yaml can run."""
-    fitting = [a for a in artifacts.present(session) if a.kernel in (None, kernel)]
-    return [(session.manifest.artifact(a.name), a) for a in fitting]
+    """The built artifacts that a guest with this kernel of vexci.yaml can run; of several variants of one, the first that was built."""
+    fitting: dict[str, Artifact] = {}
+    for artifact in artifacts.present(session):
+        if artifact.kernel in (None, kernel):
+            fitting.setdefault(artifact.name, artifact)
+    return [(session.manifest.artifact(a.name).built_as(a.feature_set), a) for a in fitting.values()]
 
 
-def ensure_built(session: Session, kernel: str) -> None:
+def ensure_built(session: Session, kernel: str, features: str = "") -> None:
     """Build and verify for this guest, unless this invocation has done so already."""
     if session.artifacts is None:
-        artifacts.build(session, kernel=kernel)
+        artifacts.build(session, Filter(kernel=kernel, features=features))
         artifacts.verify(session)
 
 
@@ -58,12 +65,17 @@ def validate(pool: Pool, *, suite: str = "", only: str = "") -> list[SuiteResult
     with session.record.stage("validate") as stage, console.group("validate"):
         results: list[SuiteResult] = []
         stage.results["suites"] = results
-        for chosen, spec, artifact in todo:
-            result = _run_suite(pool, chosen, spec, artifact)
+        stage.results["slots"] = min(pool.slots, len(todo))
+
+        def one(own: Pool, item: Item) -> None:
+            chosen, spec, artifact = item
+            result = _run_suite(own, chosen, spec, artifact)
             results.append(result)
             _show_suite(result)
             if result.verdict in (Verdict.PANIC, Verdict.HANG, Verdict.INFRA):
-                pool.discard()
+                own.discard()
+
+        distribute(pool, todo, one)
         verdict = worst([result.verdict for result in results])
         bad = [result for result in results if not result.verdict.ok]
         stage.detail = f"{len(results) - len(bad)} of {len(results)} suites passed"
@@ -85,7 +97,7 @@ def check_request(session: Session, *, suite: str = "", artifact: str = "", benc
             raise UsageError(f"the {what} '{name}' is not defined{nearest(name, known)}")
 
 
-def _suites(pool: Pool, suite: str, only: str) -> list[tuple[SuiteSpec, ArtifactSpec, Artifact]]:
+def _suites(pool: Pool, suite: str, only: str) -> list[Item]:
     built = {spec.name: (spec, artifact) for spec, artifact in for_guest(pool.session, pool.spec.kernel)}
     todo = []
     for chosen in pool.session.manifest.suites:
@@ -102,6 +114,8 @@ def _suites(pool: Pool, suite: str, only: str) -> list[tuple[SuiteSpec, Artifact
 
 def _run_suite(pool: Pool, suite: SuiteSpec, spec: ArtifactSpec, artifact: Artifact) -> SuiteResult:
     fresh = pool.guest()
+    patience = pool.session.manifest.kernel(pool.spec.kernel).patience  # a kernel with checkers in it is slower
+    suite = replace(suite, deadline=suite.deadline * patience, operation_deadline=suite.operation_deadline * patience)
     for tool_spec, tool in _tools(pool):  # a no-op where they are there; a replaced guest is empty
         deployer.deploy(fresh, tool_spec, tool)
     deployer.deploy(fresh, spec, artifact)

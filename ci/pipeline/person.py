@@ -9,12 +9,15 @@ from ci import console, images, process
 from ci.errors import UsageError
 from ci.model import Verdict
 from ci.pipeline import guests, speed
+from ci.pipeline.dev import NAME as DEV
 from ci.pipeline.pool import Pool, machine_spec, prepare
 from ci.pipeline.session import Session
+from ci.pipeline.slots import check_slots
 from ci.process import Limits
 from ci.reader import nearest
 from ci.vm import access, registry
 from ci.vm import guest as vm
+from ci.vm import prune as snapshots
 
 
 def deploy(session: Session, guest: str) -> None:
@@ -25,29 +28,43 @@ def deploy(session: Session, guest: str) -> None:
         guests.deploy(pool)
 
 
-def validate(session: Session, *, suite: str, only: str, guest: str, require_kvm: bool) -> None:
-    """Build and verify, then run the suites in a fresh guest, or in the running one of that name."""
+def validate(
+    session: Session,
+    *,
+    suite: str,
+    only: str,
+    guest: str,
+    require_kvm: bool,
+    kernel: str = "",
+    features: str = "",
+    cold: bool = False,
+    slots: int = 1,
+) -> None:
+    """Build and verify, then run the suites in a fresh guest (with that `kernel`), or in the running one of that name."""
     guests.check_request(session, suite=suite, artifact=only)
-    with _pool(session, guest, require_kvm) as pool:
-        guests.ensure_built(session, pool.spec.kernel)
+    check_slots(slots, guest)
+    if guest and kernel:
+        raise UsageError(f"--guest and --kernel exclude each other: the guest '{guest}' runs already", hint="leave out one of them")
+    with _pool(session, guest, require_kvm, kernel, cold=cold, slots=slots) as pool:
+        guests.ensure_built(session, pool.spec.kernel, features)
         guests.validate(pool, suite=suite, only=only)
 
 
-def bench(session: Session, *, suite: str, rounds: int, guest: str, require_kvm: bool) -> None:
+def bench(session: Session, *, suite: str, rounds: int, guest: str, require_kvm: bool, cold: bool) -> None:
     """Build and verify, then measure in a fresh guest, or in the running one of that name."""
     if suite == speed.SUITE:
         speed.bench(session, rounds=rounds)
         return
     guests.check_request(session, benchmark=suite)
-    with _pool(session, guest, require_kvm) as pool:
+    with _pool(session, guest, require_kvm, cold=cold) as pool:
         guests.ensure_built(session, pool.spec.kernel)
         guests.bench(pool, suite=suite, rounds=rounds)
 
 
-def _pool(session: Session, guest: str, require_kvm: bool) -> Pool:
+def _pool(session: Session, guest: str, require_kvm: bool, kernel: str = "", *, cold: bool = False, slots: int = 1) -> Pool:
     if guest:
         vm.running(guest, session.manifest.root)
-    return Pool(session, kept=guest, require_kvm=require_kvm)
+    return Pool(session, kept=guest, require_kvm=require_kvm, kernel=kernel, cold=cold, slots=slots)
 
 
 def image_build(session: Session, name: str) -> None:
@@ -74,9 +91,9 @@ def image_list(session: Session) -> None:
     console.table(console.Table("", ("image", "state", "on disk", "key"), list(rows)))
 
 
-def up(session: Session, *, machine: str, name: str, require_kvm: bool) -> None:
-    """Start a guest that stays."""
-    spec = machine_spec(session, machine)
+def up(session: Session, *, machine: str, name: str, require_kvm: bool, kernel: str = "", cold: bool = False) -> None:
+    """Start a guest that stays, with another `kernel` than its machine's where one is named."""
+    spec = machine_spec(session, machine, kernel)
     boot, accelerator = prepare(session, spec, require_kvm=require_kvm)
     with session.record.stage("vm") as stage, console.group("vm"), console.Progress() as progress:
         with progress.item(f"guest {name}") as item:
@@ -88,10 +105,13 @@ def up(session: Session, *, machine: str, name: str, require_kvm: bool) -> None:
                 name=name,
                 evidence=session.record.run.path / "guests" / name,
                 progress=item.say,
+                warm=not cold,
             )
             seconds = item.seconds
-        stage.detail = f"{name} is up on port {facts.port}"
+        stage.results.update(name=name, restored=facts.restored)
+        stage.detail = f"{name} is up on port {facts.port} ({'restored from memory' if facts.restored else 'booted'})"
         console.verdict_line(Verdict.PASS, stage.detail, seconds)
+    snapshots.prune(session.manifest.snapshots, say=console.note)
     console.line("next: ./inv deploy, ./inv vm.ssh, ./inv vm.down")
 
 
@@ -112,7 +132,10 @@ def listing(session: Session) -> None:
 
 
 def ssh(session: Session, name: str, command: list[str]) -> None:
-    """A shell, or a command, in the guest; its exit code becomes ours."""
+    """A shell, or a command, in the guest; its exit code becomes ours. Without a name: `default`, or else that of `./inv dev`."""
+    root = session.manifest.root
+    if not name:
+        name = DEV if registry.find("default", root) is None and registry.find_running(DEV, root) else "default"
     argv = access.ssh_argv(name, session.manifest.root, command)
     returncode = process.attached(argv, limits=Limits(None), cwd=session.manifest.root)
     if returncode:
@@ -133,3 +156,13 @@ def down(session: Session, name: str, *, everything: bool) -> None:
         console.verdict_line(Verdict.PASS, f"{each} is down")
     if everything and not mine:
         console.line("no guest is running")
+
+
+def prune(session: Session, *, everything: bool) -> None:
+    """Remove memory snapshots that are over the limits, or all; then say what is left."""
+    freed = snapshots.prune(session.manifest.snapshots, everything=everything, say=console.line)
+    left = snapshots.listing()
+    size = sum(kept.size for kept in left) >> 20
+    limits = session.manifest.snapshots
+    console.verdict_line(Verdict.PASS, f"{freed >> 20} MiB are free again; {len(left)} memory snapshots stay, {size} MiB")
+    console.line(f"limits: {limits.size} MiB, {limits.age:g} days without use ('snapshots:' in vexci.yaml)")

@@ -3,10 +3,12 @@
 
 from __future__ import annotations
 
+import os
 from contextlib import ExitStack
+from dataclasses import replace
 from types import TracebackType
 
-from ci import console, images, splat
+from ci import console, images, kernels, splat
 from ci.errors import UsageError
 from ci.images.boot import boot_files
 from ci.manifest import MachineSpec
@@ -14,18 +16,34 @@ from ci.model import Accelerator
 from ci.pipeline import artifacts
 from ci.pipeline.session import Session
 from ci.reader import nearest
-from ci.vm import accel
+from ci.vm import accel, prune
 from ci.vm import guest as guests
 from ci.vm.boot import Boot
 from ci.vm.machine import Machine
 
 
-def machine_spec(session: Session, name: str = "default") -> MachineSpec:
-    """The machine of that name in the manifest; UsageError with the nearest name where there is none."""
+def machine_spec(session: Session, name: str = "default", kernel: str = "") -> MachineSpec:
+    """The machine of that name in the manifest, with another `kernel` where one is named; UsageError with the nearest name."""
+    defined = [spec.name for spec in session.manifest.kernels]
+    if kernel and kernel not in defined:
+        raise UsageError(f"the kernel '{kernel}' is not defined{nearest(kernel, defined)}")
     names = [spec.name for spec in session.manifest.machines]
     if name not in names:
         raise UsageError(f"the machine '{name}' is not defined{nearest(name, names)}", hint="define it under 'machines:' in vexci.yaml")
-    return session.manifest.machine(name)
+    spec = session.manifest.machine(name)
+    return replace(spec, kernel=kernel) if kernel else spec
+
+
+def kernel_of_guest(session: Session, name: str) -> str:
+    """The manifest's name of the kernel that a running guest has; empty where it is none of them."""
+    release = guests.running(name, session.manifest.root).kernel
+    found = [row.name for row in kernels.listing(session.manifest.kernels) if row.release == release]
+    return found[0] if found else ""
+
+
+def in_slots(spec: MachineSpec, slots: int) -> MachineSpec:
+    """The machine as it is when several run at once: no more virtual CPUs than there are real ones for each."""
+    return replace(spec, cpus=max(1, min(spec.cpus, (os.cpu_count() or 1) // slots))) if slots > 1 else spec
 
 
 def prepare(session: Session, spec: MachineSpec, *, require_kvm: bool) -> tuple[Boot, Accelerator]:
@@ -33,7 +51,10 @@ def prepare(session: Session, spec: MachineSpec, *, require_kvm: bool) -> tuple[
     with session.record.stage("image") as stage, console.group("image"):
         kernel = artifacts.resolve(session, spec.kernel, stage)
         if kernel is None or kernel.image is None:
-            raise UsageError(f"the kernel '{spec.kernel}' can be built for, but not booted", hint="name an apt kernel for the machine")
+            raise UsageError(
+                f"the kernel '{spec.kernel}' can be built for, but not booted",
+                hint="name a kernel of the provider apt or source for the machine",
+            )
         image = images.build(
             session.manifest.image(spec.image), session.manifest.root, log=session.record.run.file("image", "build.log"), say=console.note
         )
@@ -48,13 +69,28 @@ def prepare(session: Session, spec: MachineSpec, *, require_kvm: bool) -> tuple[
 
 
 class Pool:
-    """Hands out a healthy guest. With `kept` it is the running guest of that name, which is never replaced."""
+    """Hands out a healthy guest, restored from memory unless `cold`. With `kept` it is the running guest of that name, which
+    is never replaced."""
 
-    def __init__(self, session: Session, *, kept: str = "", require_kvm: bool = False, machine: str = "default") -> None:
+    def __init__(
+        self,
+        session: Session,
+        *,
+        kept: str = "",
+        require_kvm: bool = False,
+        machine: str = "default",
+        kernel: str = "",
+        cold: bool = False,
+        slots: int = 1,
+        name: str = "",
+    ) -> None:
         self.session = session
         self.kept = kept
-        self.spec = machine_spec(session, machine)
+        self.slots = slots
+        self.spec = in_slots(machine_spec(session, machine, kernel or (kernel_of_guest(session, kept) if kept else "")), slots)
+        self._name = name or self.spec.name
         self._require_kvm = require_kvm
+        self._cold = cold
         self._boot: tuple[Boot, Accelerator] | None = None
         self._stack = ExitStack()
         self._machine: Machine | None = None
@@ -65,6 +101,25 @@ class Pool:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self._stack.close()
+
+    def ready(self) -> None:
+        """Have everything made that a guest starts from, so that the next one starts at once."""
+        if self._boot is None:
+            self._boot = prepare(self.session, self.spec, require_kvm=self._require_kvm)
+
+    def beside(self, number: int) -> Pool:
+        """Another pool for guests of the same machine, started from the same files; the caller closes it."""
+        other = Pool(
+            self.session,
+            require_kvm=self._require_kvm,
+            machine=self.spec.name,
+            kernel=self.spec.kernel,
+            cold=self._cold,
+            slots=self.slots,
+            name=f"{self._name}-slot{number}",
+        )
+        other._boot = self._boot
+        return other
 
     def guest(self) -> Machine:
         """The guest; the first call, and the first after `discard`, starts one (stage `vm`)."""
@@ -82,12 +137,12 @@ class Pool:
 
     def _start(self) -> Machine:
         session = self.session
-        if self._boot is None:
-            self._boot = prepare(session, self.spec, require_kvm=self._require_kvm)
+        self.ready()
+        assert self._boot is not None
         boot, accelerator = self._boot
         self._count += 1
         with session.record.stage("vm") as stage, console.group("vm"), console.Progress() as progress:
-            name = f"{self.spec.name}-{self._count}"
+            name = f"{self._name}-{self._count}"
             with progress.item(f"guest {name}") as item:
                 machine = self._stack.enter_context(
                     guests.guest(
@@ -98,11 +153,15 @@ class Pool:
                         root=session.manifest.root,
                         name=name,
                         progress=item.say,
+                        warm=not self._cold,
                     )
                 )
-            stage.results.update(name=name, boot_seconds=round(machine.boot_seconds, 2), accelerator=accelerator.name)
-            stage.detail = f"{name} answered {machine.boot_seconds:.1f} s after its start ({accelerator.name})"
+            seconds = round(machine.boot_seconds, 2)
+            stage.results.update(name=name, boot_seconds=seconds, restored=machine.restored, accelerator=accelerator.name)
+            how = "restored from memory" if machine.restored else "booted"
+            stage.detail = f"{name} answered {seconds:.1f} s after it was asked for ({how}, {accelerator.name})"
             console.line(stage.detail)
+        prune.prune(session.manifest.snapshots, say=console.note)
         return machine
 
     def _attach(self) -> Machine:

@@ -12,16 +12,17 @@ from ci.model import Verdict
 from ci.pipeline import artifacts, guests
 from ci.pipeline.pool import Pool
 from ci.pipeline.session import Session
+from ci.pipeline.slots import check_slots
 
 
-def run(session: Session, *, require_kvm: bool, skip_bench: bool) -> None:
+def run(session: Session, *, require_kvm: bool, skip_bench: bool, cold: bool, slots: int) -> None:
     """Build, verify, image, VM, deploy, validate, bench; then the report, also of a run that failed.
 
     What follows a failure is not run, and is recorded as such with the reason.
     """
     failure: VexciError | None = None
     try:
-        _stages(session, require_kvm=require_kvm, skip_bench=skip_bench)
+        _stages(session, require_kvm=require_kvm, skip_bench=skip_bench, cold=cold, slots=slots)
     except VexciError as error:
         failure = error
     if session.working:
@@ -30,15 +31,19 @@ def run(session: Session, *, require_kvm: bool, skip_bench: bool) -> None:
         raise failure
 
 
-def _stages(session: Session, *, require_kvm: bool, skip_bench: bool) -> None:
+def _stages(session: Session, *, require_kvm: bool, skip_bench: bool, cold: bool, slots: int) -> None:
+    check_slots(slots)
     artifacts.build(session)
     artifacts.verify(session)
-    with Pool(session, require_kvm=require_kvm) as pool:
+    with Pool(session, require_kvm=require_kvm, cold=cold, slots=slots) as pool:
         guests.deploy(pool)
         guests.validate(pool)
         if skip_bench:
             session.record.skip("bench", "left out on request (--skip-bench)", required=False)
-        else:
+        elif slots == 1:
+            guests.bench(pool)
+    if slots > 1 and not skip_bench:  # what is measured runs alone, on all processors
+        with Pool(session, require_kvm=require_kvm, cold=cold) as pool:
             guests.bench(pool)
 
 

@@ -11,7 +11,7 @@ from ci.errors import Hang, VexciError
 from ci.manifest import Probe
 from ci.model import Check, Evidence
 from ci.process import Limits
-from ci.verify import drift, elf, libraries
+from ci.verify import drift, elf, features, libraries
 from ci.verify.subject import Subject
 
 ANSWER_SECONDS = 10.0
@@ -29,13 +29,13 @@ def checks(subject: Subject) -> list[Check]:
 
 
 def _log(subject: Subject, name: str) -> Path:
-    return subject.run.file("verify", f"{subject.artifact.name}.{name}.txt")
+    return subject.run.file("verify", f"{subject.artifact.slug}.{name}.txt")
 
 
 def _ask(subject: Subject, name: str, probe: Probe) -> tuple[str | None, str, Evidence | None]:
     """Its standard output, or None and the reason."""
     log = _log(subject, name)
-    err = subject.run.file("verify", f"{subject.artifact.name}.{name}.stderr.txt")
+    err = subject.run.file("verify", f"{subject.artifact.slug}.{name}.stderr.txt")
     for old in (log, err):  # of an earlier look in the same run; what it says now must not be appended to that
         old.unlink(missing_ok=True)
     shown = f"{subject.artifact.path.name} {' '.join(probe.args)}"
@@ -73,21 +73,7 @@ def _features(subject: Subject) -> list[Check]:
         kept += [evidence] if evidence else []
     if subject.spec.feature_section:
         observed[f"section {subject.spec.feature_section}"] = _from_section(subject, subject.spec.feature_section)
-    return [_feature(subject, name, observed, kept) for name in subject.spec.features]
-
-
-def _feature(subject: Subject, name: str, observed: dict[str, set[str] | str], kept: list[Evidence]) -> Check:
-    title = f"has the feature {name}"
-    if not observed:
-        return subject.check("V4", title, False, "the manifest declares no way to observe features (feature_probe or feature_section)")
-    problems = []
-    for source, seen in observed.items():
-        if isinstance(seen, str):
-            problems.append(f"{source}: {seen}")
-        elif name not in seen:
-            problems.append(f"{source} shows only: {', '.join(sorted(seen)) or 'nothing'}")
-    detail = "; ".join(problems) or f"observed in {' and in '.join(observed)}"
-    return subject.check("V4", title, not problems, detail, *kept)
+    return features.checks(subject, observed, kept, how="feature_probe or feature_section")
 
 
 def _from_probe(subject: Subject, probe: Probe) -> tuple[set[str] | str, Evidence | None]:

@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 
 from ci.model import Check
-from ci.verify import drift, elf, module_code, module_file, module_objects, module_shape, module_sources, module_symbols
+from ci.verify import drift, elf, features, module_code, module_file, module_objects, module_shape, module_sources, module_symbols
 from ci.verify.module_symbols import GPL_COMPATIBLE
 from ci.verify.subject import Subject
 
@@ -29,6 +29,7 @@ def checks(subject: Subject) -> list[Check]:
         subject.check("V6", "module name", good_name, name_detail, evidence),
         _srcversion(subject, info),
         _identified(subject, info),
+        *features.of_module(subject, info, evidence),
         *drift.module_checks(subject, info),
         *_contents(subject, info),
     ]

@@ -20,6 +20,8 @@ _DESCRIPTOR_BYTES, _FLAGS_OFFSET, _PRINT = (56, 40), 35, 1
 # What trace_printk() and ftrace_vprintk() expand to (linux/kernel.h); the kernel greets them with a banner.
 _TRACE = {"__trace_printk", "__trace_bprintk", "__trace_puts", "__trace_bputs", "__ftrace_vprintk", "__ftrace_vbprintk"}
 _SWITCHES = re.compile(r"(?<!\S)(-DDEBUG(?:=\S*)?|-O0|-Og|-fsanitize=\S+|-fprofile-arcs|--coverage)(?!\S)")
+# What a sanitizer is called in the kernel's configuration; every other one is a kind of UBSAN.
+_SANITIZERS = {"kernel-address": "KASAN", "kernel-memory": "KMSAN", "thread": "KCSAN", "kcfi": "CFI_CLANG", "address": "", "leak": ""}
 
 
 @dataclass(frozen=True)
@@ -85,8 +87,9 @@ def _size(frame: Frame) -> str:
 
 def _debug(subject: Subject, module: ModuleFile, objects: list[Object] | str) -> Check:
     problems = []
+    options = _options(subject)
     for each in [] if isinstance(objects, str) else objects:
-        switches = sorted(set(_SWITCHES.findall(each.command)))
+        switches = sorted(switch for switch in set(_SWITCHES.findall(each.command)) if not _kernels_own(switch, options))
         if switches:
             problems.append(f"{each.source or each.path.name} is compiled with {' '.join(switches)}")
     on = _messages_on(module.debug_descriptors)
@@ -97,6 +100,20 @@ def _debug(subject: Subject, module: ModuleFile, objects: list[Object] | str) ->
         problems.append(f"it calls trace_printk() ({', '.join(traced)}), which makes the kernel print a warning banner")
     detail = "; ".join(problems) + "; take that out" if problems else "no DEBUG, no debugging switches, no trace_printk()"
     return subject.check("V3", "no debugging is left on", not problems, detail)
+
+
+def _options(subject: Subject) -> frozenset[str]:
+    """The options that the target kernel was built with; none where its headers do not say."""
+    config = subject.kernel.headers / "include/config/auto.conf" if subject.kernel else None
+    return frozenset(re.findall(r"^CONFIG_(\w+)=y$", config.read_text(), re.MULTILINE)) if config and config.is_file() else frozenset()
+
+
+def _kernels_own(switch: str, options: frozenset[str]) -> bool:
+    """Whether Kbuild adds the switch to every module of a kernel with such checkers in it (scripts/Makefile.kasan, .ubsan, .gcov)."""
+    name, _, kinds = switch.partition("=")
+    if name != "-fsanitize":
+        return switch == "-fprofile-arcs" and "GCOV_PROFILE_ALL" in options
+    return all(_SANITIZERS.get(kind, "UBSAN") in options for kind in kinds.split(","))
 
 
 def _messages_on(descriptors: bytes) -> int:

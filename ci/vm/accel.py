@@ -57,7 +57,7 @@ def _observe(kernel: Path, refresh: bool, say: Callable[[str], None]) -> tuple[b
         return False, f"{DEVICE} does not exist"
     if not os.access(DEVICE, os.R_OK | os.W_OK):
         return False, f"{DEVICE} may not be opened by this user (usermod -aG kvm USER, then log in again)"
-    key = store.sha256_text(_VERSION, platform.release(), _qemu_version(), _cpu_model())
+    key = store.sha256_text(_VERSION, platform.release(), _qemu_version(), cpu_model())
     path = store.cache_dir() / "accelerator" / f"{key[:32]}.json"
     if path.is_file() and not refresh:
         known = json.loads(path.read_text())
@@ -119,7 +119,8 @@ def _qemu_version() -> str:
     return process.output([qemu_program(), "--version"]).splitlines()[0]
 
 
-def _cpu_model() -> str:
+def cpu_model() -> str:
+    """The host's processor, as it names itself."""
     for line in Path("/proc/cpuinfo").read_text().splitlines():
         if line.startswith("model name"):
             return line.partition(":")[2].strip()

@@ -15,7 +15,7 @@ from ci import process
 from ci.errors import UsageError
 from ci.vm import connect, console
 from ci.vm.guest import running
-from ci.vm.keys import project_keys
+from ci.vm.keys import guest_keys
 from ci.vm.registry import GuestFacts
 
 DETACH = b"\x1d"  # Ctrl-]
@@ -25,7 +25,7 @@ def ssh_argv(name: str, root: Path, command: list[str]) -> list[str]:
     """The argv to exec for a shell in the guest, or for one command."""
     facts = running(name, root)
     program = process.find_program("ssh", hint="apt-get install openssh-client")
-    return [program, *connect.ssh_argv(facts.port, project_keys(root), command)[1:]]
+    return [program, *connect.ssh_argv(facts.port, guest_keys(root, facts.keys), command)[1:]]
 
 
 def attach_console(facts: GuestFacts) -> None:

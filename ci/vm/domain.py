@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
+from ci.vm import inside
+
 _QEMU = "http://libvirt.org/schemas/domain/qemu/1.0"
 # Of the PCI slots on the root bus libvirt itself fills the low ones.
 _NETWORK_SLOT = "0x10"
@@ -18,6 +20,11 @@ class DomainFacts:
     """All that a domain is made of. Memory in MiB; `port` on 127.0.0.1 leads to the guest's port 22.
 
     `accelerator` is `kvm` or `tcg`. `console_socket` is for people; `console_log` gets every byte from the first.
+    `port_socket` leads to the guest's virtio-serial port. `generation` (a UUID) is another for each guest of one snapshot:
+    a kernel that knows ACPI's VM generation id makes its random numbers anew by it.
+
+    With `ram` the memory lies in that file: shared where `ram_shared`, so that it can be kept, else a private copy on
+    write. `incoming`: QEMU waits for the state of the devices, and a boot never happens.
     """
 
     name: str
@@ -35,6 +42,11 @@ class DomainFacts:
     port: int
     console_socket: Path
     console_log: Path
+    port_socket: Path
+    generation: str
+    ram: Path | None = None
+    ram_shared: bool = False
+    incoming: bool = False
 
 
 def domain_xml(facts: DomainFacts) -> str:
@@ -44,6 +56,7 @@ def domain_xml(facts: DomainFacts) -> str:
     domain = ET.Element("domain", type="kvm" if kvm else "qemu")
     _text(domain, "name", facts.name)
     _text(domain, "uuid", facts.uuid)
+    _text(domain, "genid", facts.generation)
     _text(domain, "memory", str(facts.memory), unit="MiB")
     _text(domain, "vcpu", str(facts.cpus))
     system = ET.SubElement(domain, "os")
@@ -60,7 +73,9 @@ def domain_xml(facts: DomainFacts) -> str:
     for event in _ON_EVERY_END:
         _text(domain, event, "destroy")
     _devices(domain, facts)
-    _network(domain, facts.port)
+    command = ET.SubElement(domain, f"{{{_QEMU}}}commandline")
+    for word in _words(facts):
+        ET.SubElement(command, f"{{{_QEMU}}}arg", value=word)
     ET.indent(domain)
     return ET.tostring(domain, encoding="unicode") + "\n"
 
@@ -77,6 +92,10 @@ def _devices(domain: ET.Element, facts: DomainFacts) -> None:
     ET.SubElement(serial, "source", mode="bind", path=str(facts.console_socket))
     ET.SubElement(serial, "log", file=str(facts.console_log), append="on")
     ET.SubElement(serial, "target", type="isa-serial", port="0")
+    ET.SubElement(devices, "controller", type="virtio-serial", index="0", ports="2", vectors="2")
+    channel = ET.SubElement(devices, "channel", type="unix")
+    ET.SubElement(channel, "source", mode="bind", path=str(facts.port_socket))
+    ET.SubElement(channel, "target", type="virtio", name=inside.PORT)
     random = ET.SubElement(devices, "rng", model="virtio")
     _text(random, "backend", "/dev/urandom", model="random")
 
@@ -93,12 +112,18 @@ def _disk(devices: ET.Element, target: str, path: Path, form: str, serial: str, 
     _text(disk, "serial", serial)
 
 
-def _network(domain: ET.Element, port: int) -> None:
-    # libvirt 9 cannot forward ports of user-mode networking in its own words. restrict=on: no way out of the guest.
-    command = ET.SubElement(domain, f"{{{_QEMU}}}commandline")
-    network = f"user,id=vexci,restrict=on,hostfwd=tcp:127.0.0.1:{port}-:22"
-    for word in ("-netdev", network, "-device", f"virtio-net-pci,netdev=vexci,bus=pcie.0,addr={_NETWORK_SLOT},romfile="):
-        ET.SubElement(command, f"{{{_QEMU}}}arg", value=word)
+def _words(facts: DomainFacts) -> list[str]:
+    """What libvirt 9 has no words for."""
+    # No forwarded ports in user-mode networking. restrict=on: no way out of the guest.
+    network = f"user,id=vexci,restrict=on,hostfwd=tcp:127.0.0.1:{facts.port}-:22"
+    words = ["-netdev", network, "-device", f"virtio-net-pci,netdev=vexci,bus=pcie.0,addr={_NETWORK_SLOT},romfile="]
+    if facts.ram is not None:
+        share = "on" if facts.ram_shared else "off"
+        backend = f"memory-backend-file,id=vexci-ram,size={facts.memory}M,mem-path={facts.ram},share={share}"
+        words += ["-object", backend, "-machine", "memory-backend=vexci-ram"]
+    if facts.incoming:
+        words += ["-incoming", "defer"]
+    return words
 
 
 def _text(parent: ET.Element, tag: str, text: str, **attributes: str) -> None:

@@ -6,23 +6,29 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ci import leftovers, store
-from ci.errors import UsageError, VexciError
+from ci.errors import InfrastructureError, UsageError, VexciError
 from ci.manifest import MachineSpec
 from ci.model import Accelerator
-from ci.vm import registry
+from ci.vm import registry, snapshot
 from ci.vm.boot import Boot
+from ci.vm.channel import Lost
 from ci.vm.driver import driver
-from ci.vm.keys import project_keys
+from ci.vm.keys import Keys, guest_keys
+from ci.vm.link import Link, PortLink, SshLink
 from ci.vm.machine import Machine
+from ci.vm.port import Port
 from ci.vm.registry import GuestFacts
 from ci.vm.start import Starter
 from ci.vm.wait import BOOT_SECONDS, wait_for_ssh
 
 Say = Callable[[str], None]
+
+_RESTORES = 2
+_PORT_SECONDS = 5.0
 
 
 @contextmanager
@@ -36,21 +42,72 @@ def guest(
     name: str,
     progress: Say,
     boot_deadline: float | None = None,
+    warm: bool = False,
 ) -> Iterator[Machine]:
-    """A fresh guest that answers over SSH; on leaving it is gone with all its files, whatever happened.
+    """A fresh guest that answers; on leaving it is gone with all its files, whatever happened.
 
     Its console and what else is evidence stay in the run's folder under `guests/<name>/`. `root` is the project's
-    root, `boot_deadline` in seconds (else by accelerator). Raises InfrastructureError where the host cannot give
-    a guest or it does not come up, GuestPanic where its kernel fails at boot.
+    root, `boot_deadline` in seconds (else by accelerator). `warm`: from a memory snapshot, where one is to be had.
+    Raises InfrastructureError where the host cannot give a guest or it does not come up, GuestPanic where its kernel fails
+    at boot.
     """
     evidence = run.path / "guests" / name
     with ExitStack() as stack:
-        starter = Starter(spec, boot, accelerator, root, name, evidence, progress)
-        stack.enter_context(leftovers.entry("guest", starter.id, {"id": starter.id, "uuid": starter.uuid}))
-        stack.callback(registry.remove, starter.id, starter.uuid)
-        machine = starter.start(evidence / "console.log", boot_deadline)
+        wanted = Wanted(spec, boot, accelerator, root, name, evidence, progress, boot_deadline)
+        machine = wanted.start(stack, lambda _: evidence / "console.log", warm=warm)
         stack.callback(machine.close)
         yield machine
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """A guest that is asked for."""
+
+    spec: MachineSpec
+    boot: Boot
+    accelerator: Accelerator
+    root: Path
+    name: str
+    evidence: Path
+    say: Say
+    boot_deadline: float | None = None
+
+    def start(self, stack: ExitStack, console: Callable[[Starter], Path], *, warm: bool) -> Machine:
+        """Restored where that is wanted and possible, else booted; leaving `stack` ends it. A snapshot that does not come to
+        life is made again, once, and then there is still the cold boot: it is never the product that failed."""
+        why = snapshot.refusal(self.spec) if warm else ""
+        for _ in range(_RESTORES if warm and not why else 0):
+            try:
+                kept = snapshot.ensure(self.spec, self.boot, self.accelerator, self.say)
+            except snapshot.NotKept as error:
+                why = error.message
+                break
+            with ExitStack() as attempt:
+                starter = self._starter(attempt)
+                try:
+                    machine = starter.restore(kept, console(starter))
+                except InfrastructureError as error:
+                    self.say(f"the memory snapshot does not come to life and is thrown away: {error.message}")
+                    snapshot.discard(kept.ram.parent)
+                    why = error.message
+                    continue
+                stack.push(attempt.pop_all())
+                return machine
+        if why:
+            self.say(f"booting instead of restoring: {why}")
+        starter = self._starter(stack)
+        try:
+            return starter.start(console(starter), self.boot_deadline)
+        except VexciError as error:
+            error.evidence = starter.rescued(error.evidence)
+            raise
+
+    def _starter(self, stack: ExitStack) -> Starter:
+        starter = Starter(self.spec, self.boot, self.accelerator, self.root, self.name, self.evidence, self.say)
+        note = {"id": starter.id, "uuid": starter.uuid}
+        stack.enter_context(leftovers.entry("guest", starter.id, note))
+        stack.callback(registry.release, note)
+        return starter
 
 
 def up(
@@ -63,6 +120,7 @@ def up(
     evidence: Path,
     progress: Say,
     boot_deadline: float | None = None,
+    warm: bool = False,
 ) -> GuestFacts:
     """Start a guest that lives on after the tool has ended, until `down`; its console is in its own folder.
 
@@ -75,18 +133,12 @@ def up(
             raise UsageError(f"the guest {name} is already up (port {known.port})", hint="./inv vm.ssh, or ./inv vm.down first")
         if known is not None:
             registry.remove(known.id, known.uuid)  # its QEMU has ended meanwhile; only the folder is left
-        starter = Starter(spec, boot, accelerator, root, name, evidence, progress)
-        with leftovers.entry("guest", starter.id, {"id": starter.id, "uuid": starter.uuid}):
-            try:
-                machine = starter.start(starter.folder / "console.log", boot_deadline)
-                machine.close()
-                facts = replace(machine.facts, kept=True)
-                facts.write()
-            except BaseException as error:
-                if isinstance(error, VexciError):
-                    error.evidence = starter.rescued(error.evidence)
-                registry.remove(starter.id, starter.uuid)
-                raise
+        wanted = Wanted(spec, boot, accelerator, root, name, evidence, progress, boot_deadline)
+        with ExitStack() as stack:
+            machine = wanted.start(stack, lambda starter: starter.folder / "console.log", warm=warm)
+            machine.close()
+            facts = replace(machine.facts, kept=True)
+            facts.write()
         return facts
 
 
@@ -101,18 +153,36 @@ def down(name: str, root: Path) -> GuestFacts:
 def attached(name: str, root: Path, *, evidence: Path) -> Iterator[Machine]:
     """A kept guest to work with; it lives on afterwards. `evidence` is for what is gathered when something goes wrong."""
     facts = running(name, root)
-    keys = project_keys(root)
+    keys = guest_keys(root, facts.keys)
     begin = time.monotonic()
-    connection = wait_for_ssh(facts, keys, deadline=BOOT_SECONDS[facts.accelerator] / 2)
-    machine = Machine(facts, keys, driver(facts.uri, facts.libvirt_root), connection, evidence, time.monotonic() - begin)
+    link = _way_in(facts, keys)
+    own = driver(facts.uri, facts.libvirt_root)
+    machine = Machine(facts, keys, own, link, evidence, time.monotonic() - begin, restored=isinstance(link, PortLink))
     try:
         yield machine
     finally:
         machine.close()
 
 
+def _way_in(facts: GuestFacts, keys: Keys) -> Link:
+    """The port where the guest was restored and nobody else is on it, else SSH."""
+    if facts.restored:
+        try:
+            port = Port(facts.port_socket, seconds=_PORT_SECONDS)
+            port.greet(_PORT_SECONDS)
+            return PortLink(port)
+        except Lost:
+            pass  # another tool is connected, which the port allows to one at a time; SSH has room for all
+    return SshLink(wait_for_ssh(facts, keys, deadline=BOOT_SECONDS[facts.accelerator] / 2), facts.port, keys)
+
+
 def running(name: str, root: Path) -> GuestFacts:
-    """The kept guest of that name, which runs; else UsageError with the way out."""
+    """The kept guest of that name, which runs, or that of a run that goes on; else UsageError with the way out."""
+    kept = registry.find(name, root)
+    if kept is None or not kept.alive:
+        passing = registry.find_running(name, root)
+        if passing is not None:
+            return passing
     facts = _kept(name, root)
     if not facts.alive:
         raise UsageError(f"the guest {name} has ended", hint=f"its console: {facts.console}; then ./inv vm.down vm.up")

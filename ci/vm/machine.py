@@ -6,7 +6,6 @@ from __future__ import annotations
 import shutil
 import time
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,34 +13,34 @@ from ci import store
 from ci.errors import GuestPanic, Hang, InfrastructureError, ProductFailure
 from ci.model import Accelerator
 from ci.vm import console, diagnose
-from ci.vm.channel import Command, Expired, GuestResult, Lost
-from ci.vm.connect import banner_socket, connect
+from ci.vm.channel import Expired, GuestResult, Lost, Running
 from ci.vm.driver import Driver
 from ci.vm.keys import Keys
+from ci.vm.link import Link, second_connection
+from ci.vm.port import Refused
 from ci.vm.registry import GuestFacts
 
 if TYPE_CHECKING:
     import fabric
-    import paramiko
 
 _CONSOLE_LOOK_SECONDS = 0.5
 # How long a second connection may take: the handshake is about 1 s under TCG.
 SECOND_CONNECTION_SECONDS = 15.0
 # A guest whose kernel panics switches off at once; its QEMU is gone within this time after its connection.
 _DEATH_SECONDS = 2.0
-_KILL_SECONDS = 10.0
 
 Splat = Callable[[str], "str | None"]
 
 
 class Machine:
-    """A guest that answered over SSH. `splat` looks at console text and returns an excerpt where the kernel has failed.
+    """A guest that answered. `splat` looks at console text and returns an excerpt where the kernel has failed.
 
-    `evidence` is the folder for what is gathered when something goes wrong.
+    `evidence` is the folder for what is gathered when something goes wrong. `boot_seconds` is the time from the request to
+    the first answer, `restored` whether it came from a memory snapshot; `link` is the way in.
     """
 
     def __init__(
-        self, facts: GuestFacts, keys: Keys, driver: Driver, connection: fabric.Connection, evidence: Path, boot_seconds: float
+        self, facts: GuestFacts, keys: Keys, driver: Driver, link: Link, evidence: Path, boot_seconds: float, *, restored: bool = False
     ) -> None:
         self.facts = facts
         self.name = facts.name
@@ -50,7 +49,8 @@ class Machine:
         self.kernel = facts.kernel
         self.accelerator = Accelerator(facts.accelerator, facts.accelerator_reason)
         self.boot_seconds = boot_seconds
-        self.connection = connection
+        self.restored = restored
+        self.link = link
         self.splat: Splat = console.panic
         self.evidence = evidence
         self._keys = keys
@@ -83,7 +83,7 @@ class Machine:
         killed. Raises GuestPanic where the console shows the kernel's end, InfrastructureError where the guest is lost.
         """
         try:
-            result = self._command(argv, on_line).wait(deadline=deadline, silence=silence, watch=self._watch)
+            result = self._open(argv, on_line).wait(deadline=deadline, silence=silence, watch=self._watch)
         except Lost as error:
             raise self._lost(argv, str(error)) from error
         except Expired as error:
@@ -98,30 +98,20 @@ class Machine:
 
         `deadline` in seconds is for each block. Raises InfrastructureError where it does not arrive.
         """
-        import paramiko
-
-        mode = local.stat().st_mode & 0o7777
-        part = f"{remote}.vexci-part"
-        parent = remote.rpartition("/")[0]
         try:
-            files = self._sftp(deadline)
-            if parent and not self._exists(parent):
-                self.run(["mkdir", "-p", parent], deadline=deadline, check=True)
-            files.put(str(local), part)  # confirms the size
-            files.chmod(part, mode)
-            files.posix_rename(part, remote)
-        except (OSError, EOFError, paramiko.SSHException) as error:
+            self._reachable()
+            self.link.put(local, remote, deadline)
+        except (Refused, Lost) as error:
             raise self._not_copied(f"put {local} {remote}", error) from error
 
     def get(self, remote: str, local: Path, *, deadline: float = 300.0) -> None:
         """Copy a file out of the guest, whole or not at all. `deadline` in seconds is for each block."""
-        import paramiko
-
         part = local.with_name(f".{local.name}.part")
         try:
-            self._sftp(deadline).get(remote, str(part))
+            self._reachable()
+            self.link.get(remote, part, deadline)
             part.replace(local)
-        except (OSError, EOFError, paramiko.SSHException) as error:
+        except (Refused, Lost) as error:
             raise self._not_copied(f"get {remote} {local}", error) from error
         finally:
             part.unlink(missing_ok=True)
@@ -130,20 +120,18 @@ class Machine:
         """Press Alt+SysRq+key for each key, through QEMU: it works while SSH is dead. The answer is on the console."""
         self._driver.ask("sysrq", uuid=self.facts.uuid, keys=list(keys), deadline=20)
 
+    def save(self, file: Path) -> None:
+        """Stop the guest for good and write the state of its devices to `file`; its memory must be a file already."""
+        self._driver.ask("save", uuid=self.facts.uuid, file=str(file), socket=str(self.facts.folder / "state.sock"))
+
     def diagnose(self, folder: Path) -> tuple[Path, ...]:
         """Gather what can still be learnt of a stuck or dead guest into `folder`; index.txt first. Raises OSError where
         nothing can be written."""
         return diagnose.gather(self, folder)
 
     def second_connection(self, seconds: float = SECOND_CONNECTION_SECONDS) -> fabric.Connection | None:
-        """Another connection, for looking while the first is busy; None where SSH does not answer in time."""
-        import paramiko
-
-        greeted = banner_socket(self.port, seconds)
-        try:
-            return connect(self.port, self._keys, greeted, seconds) if greeted is not None else None
-        except (OSError, EOFError, paramiko.SSHException):
-            return None
+        """An SSH connection of its own, for looking while the guest is busy; None where SSH does not answer in time."""
+        return second_connection(self.port, self._keys, seconds)
 
     def paused(self) -> str | None:
         """Why QEMU itself has stopped the guest (a full disk on the host), or None."""
@@ -155,35 +143,21 @@ class Machine:
 
     def close(self) -> None:
         """Close the connection; the guest goes on."""
-        with suppress(EOFError, OSError):  # closing SFTP speaks to a guest that may be dead
-            self.connection.close()
+        self.link.close()
 
-    def _command(self, argv: Sequence[str], on_line: Callable[[str], None] | None) -> Command:
-        transport = self.connection.transport
-        if transport is None:
-            raise Lost("the SSH connection is closed")
-        return Command(transport, argv, on_line)
+    def _open(self, argv: Sequence[str], on_line: Callable[[str], None] | None) -> Running:
+        self._reachable()
+        return self.link.command(argv, on_line)
+
+    def _reachable(self) -> None:
+        if not self.alive():
+            raise Lost("the guest has ended")
 
     def _not_copied(self, what: str, error: Exception) -> Exception:
         """Either the guest is lost, or it answered that it cannot (no space, no such file)."""
-        transport = self.connection.transport
-        if self.alive() and transport is not None and transport.is_active() and isinstance(error, OSError):
-            return InfrastructureError(f"{what}: {error.strerror or error or type(error).__name__}")
-        return self._lost([what], str(error) or type(error).__name__)
-
-    def _sftp(self, seconds: float) -> paramiko.SFTPClient:
-        if not self.alive():
-            raise EOFError("the guest has ended")
-        files: paramiko.SFTPClient = self.connection.sftp()
-        files.sock.settimeout(seconds)
-        return files
-
-    def _exists(self, path: str) -> bool:
-        try:
-            self.connection.sftp().stat(path)
-        except FileNotFoundError:
-            return False
-        return True
+        if isinstance(error, Refused):
+            return InfrastructureError(f"{what}: {error}")
+        return self._lost([what], str(error))
 
     def _watch(self) -> None:
         """While a command runs: is QEMU there, and has the kernel panicked without taking QEMU with it?"""
@@ -227,7 +201,7 @@ class Machine:
             message = f"{error}; the guest's kernel failed: {excerpt.splitlines()[0]}"
             return GuestPanic(message, hint=console.tail(self.console), evidence=files)
         if error.leader is not None:
-            self._end_group(error.leader)
+            self.link.end_group(error.leader)
         return Hang(str(error), hint=f"read {files[0]}", evidence=files)
 
     def _stopped(self) -> str | None:
@@ -238,19 +212,6 @@ class Machine:
             return failure.message
         except OSError as failure:  # the request to libvirt needs a few bytes in the guest's folder
             return store.disk_error(failure, self.facts.folder).message
-
-    def _end_group(self, leader: int) -> None:
-        """Kill what the command started, over a connection of its own. What cannot be killed stays; diagnose has named it."""
-        connection = self.second_connection()
-        if connection is None or connection.transport is None:
-            return
-        try:
-            words = ["sh", "-c", f"kill -s KILL -- -{leader}"]
-            Command(connection.transport, words).wait(deadline=_KILL_SECONDS, silence=None, watch=lambda: None)
-        except (Lost, Expired):
-            return  # the guest does not answer; the Hang that is raised says so already
-        finally:
-            connection.close()
 
     def _keep_console(self) -> tuple[Path, ...]:
         if not self.console.exists() or self.console.is_relative_to(self.evidence):

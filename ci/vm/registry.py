@@ -29,7 +29,8 @@ _KILL_SECONDS = 10.0
 class GuestFacts:
     """A guest as its folder describes it. `qemu` is `<pid>-<start>` (leftovers.owner_id), "" until it runs.
 
-    `owner` is the tool process that started it, `project` the project's root, `kept` whether it outlives that process.
+    `owner` is the tool process that started it, `project` the project's root, `kept` whether it outlives that process,
+    `restored` whether it came from a memory snapshot and so has an agent on its port.
     """
 
     id: str
@@ -47,6 +48,7 @@ class GuestFacts:
     accelerator: str
     accelerator_reason: str
     started: str
+    restored: bool = False
 
     @property
     def folder(self) -> Path:
@@ -56,6 +58,16 @@ class GuestFacts:
     def console_socket(self) -> Path:
         """A UNIX socket with the serial console, for one person at a time."""
         return self.folder / "console.sock"
+
+    @property
+    def port_socket(self) -> Path:
+        """A UNIX socket with the virtio-serial port, on which the guest takes commands."""
+        return self.folder / "port.sock"
+
+    @property
+    def keys(self) -> Path:
+        """The folder of the guest's own SSH keys."""
+        return self.folder / "keys"
 
     @property
     def libvirt_root(self) -> Path:
@@ -99,6 +111,15 @@ def find(name: str, project: Path) -> GuestFacts | None:
     """The kept guest of that name in that project, dead or alive."""
     for facts in reversed(listing()):
         if facts.kept and facts.name == name and facts.project == str(project):
+            return facts
+    return None
+
+
+def find_running(name: str, project: Path) -> GuestFacts | None:
+    """The newest guest of that project that runs now and is called so, or `<name>-<number>`; also one of a run that goes on."""
+    for facts in reversed(listing()):
+        base, _, number = facts.name.rpartition("-")
+        if facts.project == str(project) and facts.alive and (facts.name == name or (base == name and number.isdigit())):
             return facts
     return None
 
@@ -153,11 +174,11 @@ def _ended(process: psutil.Process) -> bool:
         return True
 
 
-def _release(facts: dict[str, str]) -> None:
-    """What a later start does with a guest whose tool died: a kept one lives on, any other ends."""
+def release(facts: dict[str, str]) -> None:
+    """What becomes of a guest when its tool lets go of it or has died: a kept one lives on, any other ends."""
     known = read(folder_of(facts["id"]) / "facts.json")
     if known is None or not known.kept:
         remove(facts["id"], facts["uuid"])
 
 
-leftovers.register("guest", _release)
+leftovers.register("guest", release)

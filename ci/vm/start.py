@@ -1,16 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Starts one guest: checks the host, makes its disks, has libvirt start QEMU, waits until it answers."""
+"""Starts one guest: checks the host, makes its disks, has libvirt start QEMU or restore it, waits until it answers."""
 
 from __future__ import annotations
 
+import os
 import secrets
 import shutil
 import socket
 import time
 import uuid
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import psutil
 
@@ -18,19 +20,26 @@ from ci import leftovers, process, store
 from ci.errors import Hang, InfrastructureError
 from ci.manifest import MachineSpec
 from ci.model import Accelerator
-from ci.vm import registry, seed
+from ci.vm import console, registry, seed
 from ci.vm.accel import qemu_program
 from ci.vm.boot import Boot
+from ci.vm.channel import Lost
 from ci.vm.connect import HOST
 from ci.vm.domain import DomainFacts, domain_xml
+from ci.vm.door import Door, become
 from ci.vm.driver import Driver, driver, keep_capabilities, prepare
-from ci.vm.keys import Keys, project_keys
+from ci.vm.keys import Keys, guest_keys
+from ci.vm.link import PortLink, SshLink
 from ci.vm.machine import Machine
+from ci.vm.port import Refused
 from ci.vm.registry import GuestFacts
 from ci.vm.wait import BOOT_SECONDS, wait_for_ssh
 
 Say = Callable[[str], None]
+Create = Callable[[Driver, Path], dict[str, Any]]
 
+# From the start of QEMU to the agent's answer, on a busy host.
+RESTORE_SECONDS = 30.0
 _PORT_TRIES = 5
 _SPARE_MEMORY_MIB = 192  # QEMU itself, with TCG's translation buffer partly used
 _SPARE_DISK_MIB = 512
@@ -38,10 +47,36 @@ _SPARE_DISK_MIB = 512
 _EXTRA_COMMAND_LINE = "sysrq_always_enabled"
 
 
-class Starter:
-    """What has to happen, in order, until a guest answers. Undoing is the caller's: everything is in one folder."""
+@dataclass(frozen=True)
+class Warm:
+    """Where a memory snapshot lies. `overlay` is an empty overlay over its disk, to be copied for each guest."""
 
-    def __init__(self, spec: MachineSpec, boot: Boot, accelerator: Accelerator, root: Path, name: str, evidence: Path, say: Say) -> None:
+    ram: Path
+    state: Path
+    overlay: Path
+    seed: Path
+    console: Path
+
+
+class Starter:
+    """What has to happen, in order, until a guest answers. Undoing is the caller's: everything is in one folder.
+
+    With `keep`, a folder, the guest's disk and seed are made there and its memory in the file `ram`, so that they can become
+    a snapshot.
+    """
+
+    def __init__(
+        self,
+        spec: MachineSpec,
+        boot: Boot,
+        accelerator: Accelerator,
+        root: Path,
+        name: str,
+        evidence: Path,
+        say: Say,
+        keep: Path | None = None,
+        ram: Path | None = None,
+    ) -> None:
         self.id = secrets.token_hex(4)
         self.uuid = str(uuid.uuid4())
         self.folder = registry.folder_of(self.id)
@@ -52,6 +87,9 @@ class Starter:
         self._root = root
         self._evidence = evidence
         self._say = say
+        self._keep = keep
+        self._ram = ram
+        self._warm: Warm | None = None
 
     def rescued(self, files: tuple[Path, ...]) -> tuple[Path, ...]:
         """Evidence that lies in the guest's folder, copied out before the folder goes."""
@@ -59,26 +97,10 @@ class Starter:
         return tuple(Path(shutil.copy(f, self._evidence)) if f.is_relative_to(self.folder) else f for f in files)
 
     def start(self, console_log: Path, boot_deadline: float | None) -> Machine:
-        self._check_host()
-        keys = project_keys(self._root)
-        try:
-            self.folder.mkdir(mode=0o700, parents=True)
-            console_log.parent.mkdir(parents=True, exist_ok=True)
-            console_log.unlink(missing_ok=True)
-            own = driver(self._spec.uri, registry.libvirt_root_of(self.id))
-            self._disks(keys)
-            prepare(own)
-            facts = self._create(own, self._facts(console_log))
-            keep_capabilities(own)
-        except OSError as error:
-            raise store.disk_error(error, self.folder) from error
-        except Hang as error:  # a program of the host that did not end; not the product's
-            raise InfrastructureError(error.message, evidence=error.evidence) from error
-        return self._reach(facts, keys, own, boot_deadline)
-
-    def _reach(self, facts: GuestFacts, keys: Keys, own: Driver, boot_deadline: float | None) -> Machine:
-        self._say(f"booting {facts.name} under {facts.accelerator}")
+        """Boot it."""
         begin = time.monotonic()
+        facts, keys, own = self._made(console_log, lambda own, xml: own.ask("create", xml=str(xml)))
+        self._say(f"booting {facts.name} under {facts.accelerator}")
         deadline = boot_deadline if boot_deadline is not None else BOOT_SECONDS[facts.accelerator]
         try:
             connection = wait_for_ssh(facts, keys, deadline=deadline, failed=self._boot.failed)
@@ -86,8 +108,51 @@ class Starter:
             error.evidence = (*error.evidence, *self._qemu_log())
             raise
         seconds = time.monotonic() - begin
-        self._say(f"{facts.name} answers after {seconds:.1f} s")
-        return Machine(facts, keys, own, connection, self._evidence, seconds)
+        self._say(f"{facts.name} answers {seconds:.1f} s after it was asked for")
+        return Machine(facts, keys, own, SshLink(connection, facts.port, keys), self._evidence, seconds)
+
+    def restore(self, warm: Warm, console_log: Path) -> Machine:
+        """Bring it up from a snapshot. Raises InfrastructureError where the snapshot, or this machine, does not give it."""
+        begin = time.monotonic()
+        self._warm = warm
+        door = Door(self.folder / "port.sock", RESTORE_SECONDS)
+
+        def create(own: Driver, xml: Path) -> dict[str, Any]:
+            door.watch()
+            return own.ask("restore", xml=str(xml), file=str(warm.state), socket=str(self.folder / "state.sock"))
+
+        try:
+            facts, keys, own = self._made(console_log, create)
+            files = seed.identity(keys, hostname=self.name, machine_id=self.uuid.replace("-", ""))
+            port = door.enter(RESTORE_SECONDS)
+            become(port, files, self.name, deadline=RESTORE_SECONDS)
+        except (Lost, Refused) as error:
+            message = f"the guest {self.name} was restored, but does not answer: {error}"
+            raise InfrastructureError(message, hint=console.tail(console_log), evidence=self._qemu_log()) from error
+        finally:
+            door.close()
+        seconds = time.monotonic() - begin
+        self._say(f"{facts.name} answers {seconds:.2f} s after it was asked for, restored from memory")
+        return Machine(facts, keys, own, PortLink(port), self._evidence, seconds, restored=True)
+
+    def _made(self, console_log: Path, create: Create) -> tuple[GuestFacts, Keys, Driver]:
+        """Everything up to a QEMU that runs."""
+        self._check_host()
+        try:
+            self.folder.mkdir(mode=0o700, parents=True)
+            keys = guest_keys(self._root, self.folder / "keys")
+            console_log.parent.mkdir(parents=True, exist_ok=True)
+            console_log.unlink(missing_ok=True)
+            own = driver(self._spec.uri, registry.libvirt_root_of(self.id))
+            self._disks(keys, console_log)
+            prepare(own)
+            facts = self._create(own, self._facts(console_log), create)
+            keep_capabilities(own)
+        except OSError as error:
+            raise store.disk_error(error, self.folder) from error
+        except Hang as error:  # a program of the host that did not end; not the product's
+            raise InfrastructureError(error.message, evidence=error.evidence) from error
+        return facts, keys, own
 
     def _check_host(self) -> None:
         """Refuse before the first side effect what would fail in the middle."""
@@ -108,17 +173,22 @@ class Starter:
             if not file.is_file():
                 raise InfrastructureError(f"{file} is not there any more", hint="./inv image.build makes it again")
 
-    def _disks(self, keys: Keys) -> None:
-        argv: list[str | Path] = ["create", "-q", "-f", "qcow2", "-b", self._boot.disk.absolute(), "-F", "raw", self.folder / "root.qcow2"]
-        process.output([process.find_program("qemu-img", hint="apt-get install qemu-utils"), *argv])
-        seed.write(
-            self.folder / "seed.tar",
-            host_key=keys.host.read_bytes(),
-            host_public=keys.host_public.read_bytes(),
-            authorized=keys.client_public.read_bytes(),
-            hostname=self.name,
-            machine_id=self.uuid.replace("-", ""),
-        )
+    @property
+    def _place(self) -> Path:
+        """Where the guest's own disks lie."""
+        return self._keep or self.folder
+
+    def _disks(self, keys: Keys, console_log: Path) -> None:
+        if self._warm is not None:
+            shutil.copyfile(self._warm.overlay, self.folder / "root.qcow2")
+            shutil.copyfile(self._warm.console, console_log)  # the boot that this guest has behind it
+            return
+        overlay(self._place / "root.qcow2", self._boot.disk.absolute(), "raw")
+        seed.write(self._place / "seed.tar", seed.identity(keys, hostname=self.name, machine_id=self.uuid.replace("-", "")))
+        if self._ram is not None:
+            with open(self._ram, "wb") as file:
+                os.fchmod(file.fileno(), 0o600)
+                file.truncate(self._spec.memory << 20)
 
     def _facts(self, console_log: Path) -> GuestFacts:
         return GuestFacts(
@@ -137,9 +207,10 @@ class Starter:
             accelerator=self._accelerator.name,
             accelerator_reason=self._accelerator.reason,
             started=store.now(),
+            restored=self._warm is not None,
         )
 
-    def _create(self, own: Driver, facts: GuestFacts) -> GuestFacts:
+    def _create(self, own: Driver, facts: GuestFacts, create: Create) -> GuestFacts:
         """Have QEMU started; another port where the chosen one was taken in the meantime."""
         xml = self.folder / "domain.xml"
         for _ in range(_PORT_TRIES):
@@ -147,7 +218,7 @@ class Starter:
             facts.write()
             xml.write_text(domain_xml(self._domain(facts)))
             try:
-                own.ask("create", xml=str(xml))
+                create(own, xml)
                 break
             except InfrastructureError as error:
                 failure = error
@@ -191,13 +262,24 @@ class Starter:
             kernel=self._boot.kernel.absolute(),
             initrd=self._boot.initrd.absolute(),
             command_line=f"{self._boot.command_line} {_EXTRA_COMMAND_LINE}",
-            root=self.folder / "root.qcow2",
+            root=self._place / "root.qcow2",
             modules=self._boot.modules.absolute(),
-            seed=self.folder / "seed.tar",
+            seed=self._warm.seed if self._warm else self._place / "seed.tar",
             port=facts.port,
             console_socket=facts.console_socket,
             console_log=Path(facts.console),
+            port_socket=facts.port_socket,
+            generation=str(uuid.uuid4()),
+            ram=self._warm.ram if self._warm else self._ram,
+            ram_shared=self._ram is not None,
+            incoming=self._warm is not None,
         )
+
+
+def overlay(path: Path, backing: Path, form: str, *size: str) -> None:
+    """Make an overlay disk. With a `size` the backing file is not looked at: it may lie there only later."""
+    argv: list[str | Path] = ["create", "-q", "-f", "qcow2", *(["-u"] if size else []), "-b", backing, "-F", form, path, *size]
+    process.output([process.find_program("qemu-img", hint="apt-get install qemu-utils"), *argv])
 
 
 def _free_port() -> int:

@@ -60,3 +60,12 @@ def test_a_cache_that_cannot_hold_a_kernel_stays_whole(small_disk: Path, monkeyp
     assert "disk is full" in done.stdout and "VEXCI_CACHE" in done.stdout
     kernels = small_disk / "cache" / "kernels"
     assert [path for path in kernels.glob("*") if path.name != "resolved"] == []
+
+
+def test_a_cache_that_cannot_be_written_is_named_with_the_way_out(small_disk: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("VEXCI_CACHE", str(small_disk))
+    subprocess.run(["mount", "-o", "remount,ro", small_disk], check=True, timeout=20)
+    done = tool.inv("build", "--only", "vexfs-kernel", "--kernel", "debian-6.1")
+    assert done.returncode == 3, done.stdout
+    assert "cannot be written: Read-only file system" in done.stdout and "VEXCI_CACHE" in done.stdout and "Traceback" not in done.stdout
+    assert list(small_disk.iterdir()) == []

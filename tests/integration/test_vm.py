@@ -17,7 +17,7 @@ from ci import leftovers, process, store
 from ci.errors import Hang, InfrastructureError, ProductFailure
 from ci.vm import accel, connect, registry
 from ci.vm.guest import guest
-from ci.vm.keys import Keys, project_keys
+from ci.vm.keys import guest_keys
 from ci.vm.machine import Machine
 from tests.vm_guest import SPEC, TCG, boot
 
@@ -57,9 +57,13 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("project")
 
 
-@pytest.fixture(scope="module")
-def machine(project: Path) -> Iterator[Machine]:
-    with guest(SPEC, boot(), accelerator=TCG, run=store.RunFolder(project), root=project, name="one", progress=print) as machine:
+@pytest.fixture(scope="module", params=["booted", "restored"])
+def machine(project: Path, request: pytest.FixtureRequest) -> Iterator[Machine]:
+    """Whatever way it came, it is one guest, and all that follows holds for it."""
+    warm = request.param == "restored"
+    run = store.RunFolder(project)
+    with guest(SPEC, boot(), accelerator=TCG, run=run, root=project, name="one", progress=print, warm=warm) as machine:
+        assert machine.restored == warm
         yield machine
     assert registry.qemu_processes(machine.facts.uuid) == [], "QEMU outlived its guest"
     assert not machine.facts.folder.exists()
@@ -138,16 +142,9 @@ def test_only_loopback_leads_to_the_guest(machine: Machine) -> None:
 
 
 def test_the_real_ssh_client_gets_in_with_the_pinned_key_only(machine: Machine, project: Path, tmp_path: Path) -> None:
-    argv = connect.ssh_argv(machine.port, project_keys(project), ["echo", "a  b"])
+    argv = connect.ssh_argv(machine.port, guest_keys(project, machine.facts.keys), ["echo", "a  b"])
     assert process.output(argv) == "a  b\n"
-    stranger = project_keys(tmp_path)
-    wrong = Keys(tmp_path / "mixed")
-    wrong.folder.mkdir()
-    for name in ("client", "client.pub"):
-        (wrong.folder / name).write_bytes((project_keys(project).folder / name).read_bytes())
-        (wrong.folder / name).chmod(0o600)
-    for name in ("host.pub", "known_hosts"):
-        (wrong.folder / name).write_bytes((stranger.folder / name).read_bytes())
+    wrong = guest_keys(project, tmp_path / "other")
     with pytest.raises(InfrastructureError, match="Host key verification failed"):
         process.output(connect.ssh_argv(machine.port, wrong, ["true"]))
     with pytest.raises(paramiko.BadHostKeyException):

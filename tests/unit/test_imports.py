@@ -17,7 +17,7 @@ FACTS = {"model", "manifest"}
 LAYERS = {"pipeline": 4, **dict.fromkeys(STAGES, 3), "errors": 1, **dict.fromkeys(FACTS, 0)}
 BASE = 2  # everything else in ci: processes, files, the console, the machine
 # Run inside the guest, or before there is an environment: these may use the standard library alone.
-ALONE = ("ci/validate/guest/", "ci/bench/guest/")
+ALONE = ("ci/validate/guest/", "ci/bench/guest/", "ci/vm/inside.py")
 BEFORE_SETUP = {"setup", "bootstrap", "packages", "__main__"}
 
 

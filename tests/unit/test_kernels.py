@@ -16,7 +16,7 @@ from ci.errors import InfrastructureError, UsageError
 from ci.kernels import apt, host
 from ci.kernels.packages import parse_packages
 from ci.kernels.pattern import Release, matching, parse_release
-from ci.kernels.tree import inflate, prove, relink, relocate_makefile
+from ci.kernels.unpack import inflate, prove, relink, relocate_makefile
 from ci.manifest import KernelSpec
 
 pytestmark = pytest.mark.unit

@@ -209,3 +209,20 @@ def test_a_shallow_clone_says_that_it_cannot_see_the_commit_before(tmp_path: Pat
     assert check.verdict is Verdict.SKIP and not check.required and "shallow" in check.detail
     git(tmp_path, "clone", "-q", "--depth=2", f"file://{tmp_path}/full", "deeper")
     assert budget.checks(config.read(tmp_path / "deeper/vexci.yaml")) == []
+
+
+@pytest.mark.parametrize(
+    ("switch", "options", "own"),
+    [
+        ("-fsanitize=kernel-address", {"KASAN"}, True),
+        ("-fsanitize=kernel-address", {"UBSAN"}, False),
+        ("-fsanitize=shift", {"KASAN"}, False),
+        ("-fsanitize=shift,bounds-strict", {"UBSAN"}, True),
+        ("-fsanitize=address", {"KASAN", "UBSAN"}, False),
+        ("-fprofile-arcs", {"GCOV_PROFILE_ALL"}, True),
+        ("-DDEBUG", {"KASAN", "UBSAN"}, False),
+        ("-O0", {"KASAN"}, False),
+    ],
+)
+def test_checkers_that_the_kernel_itself_has_are_no_debugging_that_was_left_on(switch: str, options: set[str], own: bool) -> None:
+    assert module_shape._kernels_own(switch, frozenset(options)) is own

@@ -29,6 +29,8 @@ FACTS = DomainFacts(
     port=40022,
     console_socket=Path("/g/console.sock"),
     console_log=Path("/runs/console.log"),
+    port_socket=Path("/g/port.sock"),
+    generation="99999999-2222-3333-4444-555555555555",
 )
 QEMU = "{http://libvirt.org/schemas/domain/qemu/1.0}"
 
@@ -80,3 +82,24 @@ def test_kvm_gets_the_host_s_processor_and_tcg_all_that_it_can_emulate() -> None
         root = domain(accelerator=accelerator)
         cpu = root.find("cpu")
         assert cpu is not None and (root.get("type"), cpu.get("mode")) == (kind, mode)
+
+
+def words(**changes: object) -> str:
+    return " ".join(word.get("value") or "" for word in domain(**changes).iter(f"{QEMU}arg"))
+
+
+def test_a_guest_that_is_to_be_kept_runs_in_a_shared_file_and_a_restored_one_in_a_private_view_of_it() -> None:
+    assert "memory-backend" not in words() and "-incoming" not in words()
+    kept = words(ram=Path("/s/memory"), ram_shared=True)
+    assert "size=1024M,mem-path=/s/memory,share=on" in kept and "-machine memory-backend=vexci-ram" in kept and "-incoming" not in kept
+    restored = words(ram=Path("/s/memory"), incoming=True)
+    assert "share=off" in restored and "-incoming defer" in restored
+
+
+def test_the_port_leads_to_a_socket_and_the_generation_is_the_guest_s_own() -> None:
+    channel = domain().find("devices/channel")
+    assert channel is not None and [child.attrib.get("path") or child.attrib.get("name") for child in channel] == [
+        "/g/port.sock",
+        "vexci.0",
+    ]
+    assert domain().findtext("genid") == FACTS.generation

@@ -1,0 +1,155 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`./inv dev`: watches the artifacts' folders; on each save builds, verifies, restores a guest, deploys and runs the suites.
+
+The guest of the last round stays until the next one has begun, under the name `dev`, for `./inv vm.ssh`.
+"""
+
+from __future__ import annotations
+
+import queue
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ci import console
+from ci.errors import VexciError
+from ci.model import Verdict
+from ci.pipeline import artifacts, guests
+from ci.pipeline.matrix import Filter
+from ci.pipeline.pool import Pool
+from ci.pipeline.session import Session
+
+if TYPE_CHECKING:
+    from watchdog.events import FileSystemEvent
+
+NAME = "dev"
+# An editor writes a file in several steps, and a checkout many files: a round begins when nothing changed for so long.
+SETTLED_SECONDS = 0.15
+_LOOK_SECONDS = 0.2
+# What builds and editors write beside the sources.
+_OUTPUT_FOLDERS = {"target", ".build", ".git", "__pycache__"}
+_OUTPUT_SUFFIXES = {".o", ".ko", ".mod", ".cmd", ".swp", ".swx", ".tmp"}
+
+
+class Saves:
+    """What was saved below some folders, as it happens."""
+
+    def __init__(self, folders: list[Path]) -> None:
+        self._folders = folders
+        self._queue: queue.SimpleQueue[tuple[float, Path]] = queue.SimpleQueue()
+
+    @contextmanager
+    def watched(self) -> Iterator[Saves]:
+        """While the body runs, saves are noticed."""
+        from watchdog.events import FileSystemEventHandler
+        from watchdog.observers import Observer
+
+        class Handler(FileSystemEventHandler):
+            def on_any_event(handler, event: FileSystemEvent) -> None:
+                self.notice(event)
+
+        observer = Observer()
+        for folder in self._folders:
+            observer.schedule(Handler(), str(folder), recursive=True)
+        observer.start()
+        try:
+            yield self
+        finally:
+            observer.stop()
+            observer.join()
+
+    def notice(self, event: FileSystemEvent) -> None:
+        """Take an event that changes a source; looking at a file, and what builds write, is none."""
+        if event.is_directory or event.event_type not in ("modified", "created", "deleted", "moved"):
+            return
+        for name in (str(event.src_path), str(event.dest_path)):
+            path = Path(name)
+            if name and is_source(path):
+                self._queue.put((time.monotonic(), path))
+
+    def next(self, seconds: float) -> tuple[float, set[Path]] | None:
+        """When the first of the next saves was seen, and what was saved; None where nothing was within `seconds`."""
+        try:
+            first, path = self._queue.get(timeout=seconds)
+        except queue.Empty:
+            return None
+        paths = {path}
+        while True:
+            try:
+                paths.add(self._queue.get(timeout=SETTLED_SECONDS)[1])
+            except queue.Empty:
+                return first, paths
+
+
+def is_source(path: Path) -> bool:
+    """False for what builds and editors leave beside the sources."""
+    return not (
+        _OUTPUT_FOLDERS.intersection(path.parts)
+        or path.suffix in _OUTPUT_SUFFIXES
+        or path.name.startswith((".", "#"))
+        or path.name.endswith("~")
+        or path.name == "4913"  # vim tries with this name whether it may write here
+    )
+
+
+class Round:
+    """One round after the other, each with a fresh guest."""
+
+    def __init__(self, session: Session, *, require_kvm: bool, slots: int) -> None:
+        self.session = session
+        self.pool = Pool(session, require_kvm=require_kvm, slots=slots, name=NAME)
+
+    def run(self, changed: set[str], saved: float) -> Verdict:
+        """Build, verify, restore, deploy, validate; says the verdict and the stages' times. `changed` are artifacts' names."""
+        before = len(self.session.record.snapshot()["stages"])
+        verdict, words = Verdict.PASS, ""
+        # The last guest is let go of at once, and the next one comes up while the compilers run.
+        self.pool.discard()
+        with ThreadPoolExecutor(1) as beside:
+            fresh = beside.submit(self.pool.guest)
+            try:
+                try:
+                    artifacts.build(self.session, Filter(kernel=self.pool.spec.kernel))
+                    artifacts.verify(self.session)
+                finally:
+                    fresh.result()
+                suites = [suite for suite in self.session.manifest.suites if changed.intersection(suite.artifacts)]
+                for name in sorted(changed):
+                    if any(name in suite.artifacts for suite in suites):
+                        guests.validate(self.pool, only=name)
+            except VexciError as error:
+                verdict, words = error.verdict, str(error)
+                console.error(error.message, where=error.where, hint=error.hint, verdict=error.verdict)
+        stages = self.session.record.snapshot()["stages"][before:]
+        times = ", ".join(f"{stage['name']} {stage['seconds']:.1f} s" for stage in stages)
+        console.verdict_line(verdict, words or "everything passed", time.monotonic() - saved)
+        console.line(f"            {times}; vm restored beside build")
+        return verdict
+
+
+def run(session: Session, *, require_kvm: bool, slots: int, rounds: int = 0) -> None:
+    """Watch and judge until Ctrl-C (or for so many rounds). The first round begins at once, with everything."""
+    folders = {spec.name: spec.folder for spec in session.manifest.artifacts}
+    judged = {name for suite in session.manifest.suites for name in suite.artifacts}
+    with Saves(sorted(set(folders.values()))).watched() as saves:
+        work = Round(session, require_kvm=require_kvm, slots=slots)
+        with work.pool:
+            work.pool.ready()
+            verdict = work.run(judged, time.monotonic())
+            count = 1
+            while not rounds or count < rounds:
+                shown = ", ".join(sorted({str(folder.relative_to(session.manifest.root)) for folder in folders.values()}))
+                console.line(f"watching {shown}; ./inv vm.ssh enters the guest; Ctrl-C ends")
+                saved = None
+                while saved is None:
+                    saved = saves.next(_LOOK_SECONDS)
+                when, paths = saved
+                console.line(f"saved: {', '.join(sorted(path.name for path in paths))}")
+                changed = {name for name, folder in folders.items() if any(path.is_relative_to(folder) for path in paths)}
+                verdict = work.run(changed & judged or judged, when)
+                count += 1
+    if rounds and not verdict.ok:
+        raise SystemExit(1)

@@ -1,0 +1,38 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`./inv dev` begins a round at a save of a source, once for a burst of saves, and at nothing that builds write."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from ci.pipeline.dev import Saves, is_source
+
+pytestmark = pytest.mark.unit
+
+
+@pytest.mark.parametrize("name", ["main.rs", "Kbuild", "include/a.h", "Cargo.toml"])
+def test_a_source_is_one(name: str) -> None:
+    assert is_source(Path("/p/kernel") / name)
+
+
+@pytest.mark.parametrize("name", ["a.o", "target/release/x.rs", "a.ko", ".a.c.swp", "a.c~", "4913", "#a.c#", ".git/index"])
+def test_what_builds_and_editors_leave_is_none(name: str) -> None:
+    assert not is_source(Path("/p/kernel") / name)
+
+
+def test_a_burst_of_saves_is_one_round_and_looking_is_none(tmp_path: Path) -> None:
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "old.c").write_text("int old;\n")
+    with Saves([tmp_path]).watched() as saves:
+        (tmp_path / "old.c").read_text()
+        (tmp_path / "x.o").write_text("")
+        assert saves.next(0.5) is None
+        (tmp_path / "sub" / "a.c").write_text("int a;\n")
+        (tmp_path / "new").write_text("int b;\n")
+        os.replace(tmp_path / "new", tmp_path / "b.c")
+        found = saves.next(5)
+        assert found is not None and {"a.c", "b.c"} <= {path.name for path in found[1]}
+        assert saves.next(0.3) is None

@@ -1,0 +1,108 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Items are shared out among slots; an error ends all of them, and none is lost."""
+
+from __future__ import annotations
+
+import threading
+from types import TracebackType
+from typing import cast
+
+import pytest
+
+from ci.errors import ProductFailure, UsageError
+from ci.manifest import MachineSpec
+from ci.pipeline import pool as pools
+from ci.pipeline.pool import Pool
+from ci.pipeline.slots import check_slots, distribute
+
+pytestmark = pytest.mark.unit
+
+
+class Guests:
+    """Stands for a pool: it has no guests, but remembers who worked in it."""
+
+    def __init__(self, slots: int) -> None:
+        self.slots = slots
+        self.others: list[Guests] = []
+        self.closed = self.discarded = False
+
+    def __enter__(self) -> Guests:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.closed = True
+
+    def beside(self, number: int) -> Guests:
+        self.others.append(Guests(self.slots))
+        return self.others[-1]
+
+    def discard(self) -> None:
+        self.discarded = True
+
+
+def run(slots: int, items: list[int], work: object) -> Guests:
+    pool = Guests(slots)
+    try:
+        distribute(cast(Pool, pool), items, work)  # type: ignore[arg-type]
+    finally:
+        assert all(other.closed for other in pool.others), "the other slots' guests are ended"
+    return pool
+
+
+def test_two_slots_work_at_the_same_time_and_do_every_item_once() -> None:
+    together = threading.Barrier(2, timeout=20)
+    done: list[tuple[object, int]] = []
+
+    def work(own: object, item: int) -> None:
+        together.wait()  # passes only where both slots are at work
+        done.append((own, item))
+
+    run(2, [1, 2, 3, 4], work)
+    assert sorted(item for _, item in done) == [1, 2, 3, 4] and len({id(own) for own, _ in done}) == 2
+
+
+def test_there_are_no_more_slots_than_items() -> None:
+    assert run(4, [1, 2], lambda own, item: None).others != [] and len(run(4, [1, 2], lambda own, item: None).others) == 1
+    assert run(1, [1, 2, 3], lambda own, item: None).others == []
+
+
+def test_the_first_error_ends_all_slots() -> None:
+    def work(own: object, item: int) -> None:
+        raise ProductFailure(f"item {item}")
+
+    with pytest.raises(ProductFailure, match="item"):
+        run(2, list(range(50)), work)
+
+
+def test_ctrl_c_ends_the_guests_so_that_nobody_waits_for_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    pool = Guests(2)
+
+    def work(own: Guests, item: int) -> None:
+        while not own.discarded:
+            threading.Event().wait(0.01)
+        raise ProductFailure("the guest was lost")
+
+    joins = iter([None, KeyboardInterrupt("SIGINT")])
+    real = threading.Thread.join
+
+    def join(self: threading.Thread, timeout: float | None = None) -> None:
+        error = next(joins, None) if timeout else None
+        if error is not None:
+            raise error
+        real(self, timeout)
+
+    monkeypatch.setattr(threading.Thread, "join", join)
+    with pytest.raises(KeyboardInterrupt):
+        distribute(cast(Pool, pool), [1, 2], work)  # type: ignore[arg-type]
+    assert pool.discarded and all(other.discarded for other in pool.others)
+
+
+def test_a_guest_gets_no_more_processors_than_its_slot_has(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pools.os, "cpu_count", lambda: 2)
+    spec = MachineSpec("m", "i", "k", cpus=2)
+    assert [pools.in_slots(spec, slots).cpus for slots in (1, 2)] == [2, 1]
+    for wrong in (0, 3):
+        with pytest.raises(UsageError, match="expected 1 to 2"):
+            check_slots(wrong)
+    with pytest.raises(UsageError, match="contradict"):
+        check_slots(2, "default")
