@@ -17,11 +17,17 @@ fn facts(source: &str) -> BTreeMap<String, u64> {
     let folder = tempfile::tempdir().expect("a folder");
     let (c, program) = (folder.path().join("facts.c"), folder.path().join("facts"));
     std::fs::write(&c, source).expect("writes");
+    // The kernel's own header, which programs do not have; nothing of it changes a layout.
+    std::fs::create_dir(folder.path().join("linux")).expect("makes");
+    let bits = "#define BIT(n) (1UL << (n))\n#define BIT_ULL(n) (1ULL << (n))\n";
+    std::fs::write(folder.path().join("linux/bits.h"), bits).expect("writes");
     let done = Command::new("cc")
         .args(["-std=gnu11", "-Wall", "-Werror", "-I"])
         .arg(kernel().join("include/uapi"))
         .arg("-I")
         .arg(kernel())
+        .arg("-idirafter")
+        .arg(folder.path())
         .arg(&c)
         .arg("-o")
         .arg(&program)
