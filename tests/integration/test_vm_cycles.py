@@ -11,7 +11,7 @@ import psutil
 import pytest
 
 from ci import leftovers, store
-from ci.vm import registry
+from ci.vm import registry, snapshot
 from ci.vm.guest import guest
 from tests.vm_guest import SPEC, TCG, boot
 
@@ -37,7 +37,7 @@ def cycles(count: int, project: Path, monkeypatch: pytest.MonkeyPatch) -> list[f
     """Restore, work, destroy; the seconds from each request to the first command's answer."""
     monkeypatch.setenv("VEXCI_STATE", f"/tmp/vexci-cycles-{os.getpid()}")
     run, files, seconds = store.RunFolder(project), boot(), []
-    snapshots = store.cache_dir() / "snapshots"
+    snapshots = store.cache_dir() / snapshot.FOLDER / snapshot.key(SPEC, files, TCG)
     before: dict[str, float] = {}
     for number in range(count + 1):
         begin = time.monotonic()
