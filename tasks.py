@@ -106,28 +106,36 @@ _FEATURES = {"features": "Feature sets of vexci.yaml to build (a,b or 'all'); an
         "kernel": "Build modules just for this kernel of vexci.yaml (a,b or 'all').",
         "toolchain": "Build modules with this compiler (gcc, clang, or 'all').",
         **_FEATURES,
+        "twice": "Also build each from nothing in two other folders, and compare the bytes (slow).",
         **_JSON,
     }
 )
-def build(ctx: Context, only: str = "", kernel: str = "", features: str = "", toolchain: str = "", json: bool = False) -> None:
+def build(
+    ctx: Context, only: str = "", kernel: str = "", features: str = "", toolchain: str = "", twice: bool = False, json: bool = False
+) -> None:
     """Build the kernel module (for each kernel) and the daemon, with the right features."""
     from ci.pipeline import artifacts
     from ci.pipeline.matrix import Filter
 
-    artifacts.build(_session(), Filter(only, kernel, features, toolchain))
+    artifacts.build(_session(), Filter(only, kernel, features, toolchain), twice=twice)
 
 
 @_task(
-    help={"explain": "Say what the check with this id means (such as V1), or list them all; nothing is verified.", **_JSON},
+    help={
+        "explain": "Say what the check with this id means (such as V1), or list them all; nothing is verified.",
+        "release": "Judge as for a release: the tree must be clean, and what was built must be from its commit.",
+        **_JSON,
+    },
     optional=("explain",),
 )
-def verify(ctx: Context, explain: str = "", json: bool = False) -> None:
+def verify(ctx: Context, explain: str = "", release: bool = False, json: bool = False) -> None:
     """Check that what was built is what it claims to be: kind, freshness, license, symbols, code, versions, features."""
     from ci.pipeline import artifacts
 
     if explain:
         artifacts.explain(str(explain) if isinstance(explain, str) else "list")
         return
+    _session().release = release
     artifacts.verify(_session())
 
 

@@ -7,6 +7,7 @@ import os
 import re
 from pathlib import Path
 
+from ci import recipe
 from ci.manifest import (
     ArchiveSpec,
     ArtifactSpec,
@@ -24,7 +25,7 @@ from ci.manifest import (
 from ci.model import DEFAULT_SET, Kind
 from ci.reader import ConfigError, Section, load, nearest
 
-BUILDERS = {"kbuild": Kind.KERNEL_MODULE, "cargo": Kind.DAEMON}
+BUILDERS = {"kbuild": Kind.KERNEL_MODULE, "cargo": Kind.DAEMON, "make": Kind.DAEMON}
 KERNEL_BASES = ("allnoconfig", "defconfig", "x86_64_defconfig")
 TOOLCHAINS = ("gcc", "clang")
 PROVIDERS = ("apt", "host", "source", "tree")
@@ -92,18 +93,20 @@ def _artifact(name: str, section: Section, root: Path, kernels: list[str]) -> Ar
     builder = section.text("builder", choices=tuple(BUILDERS))
     kind = BUILDERS.get(builder, Kind.DAEMON)
     module = kind is Kind.KERNEL_MODULE
-    output = f"{section.text('module')}.ko" if module else section.text("binary")
+    output = f"{section.text('module')}.ko" if module else recipe.output(section) if builder == "make" else section.text("binary")
+    folder = _folder(section, root)
+    targets = _references(section, "kernels", kernels) if module else ()
     spec = ArtifactSpec(
         name=name,
         kind=kind,
         builder=builder,
-        folder=_folder(section, root),
+        folder=folder,
         output=output,
         features=section.texts("features"),
-        profile="" if module else section.text("profile", "release"),
+        profile=section.text("profile", "release") if builder == "cargo" else "",
         variables=section.pairs("variables"),
         license=section.text("license", "GPL") if module else "",
-        kernels=_references(section, "kernels", kernels) if module else (),
+        kernels=targets,
         floating_point=section.texts("floating_point") if module else (),
         not_compiled=section.texts("not_compiled") if module else (),
         libraries=section.texts("libraries") if not module and section.has("libraries") else None,
@@ -120,10 +123,15 @@ def _artifact(name: str, section: Section, root: Path, kernels: list[str]) -> Ar
         deadline=section.number("deadline", 900, least=1),
         feature_sets=tuple(_feature_set(n, s, module) for n, s in section.sections("feature_sets", required=False)),
         toolchains=_toolchains(section) if module else (),
+        findings=recipe.findings(section, builder),
+        recipe=recipe.read(section, builder, folder),
+        expect=recipe.expectation(section, targets),
+        layouts=recipe.layouts(section, root),
     )
-    _placeholders(section, "mount", spec.mount, ("{artifact}", "{mountpoint}", "{volume}"))
+    recipe.placeholders(section, "variables", tuple(value for _, value in spec.variables), recipe.PLACEHOLDERS)
+    recipe.placeholders(section, "mount", spec.mount, ("{artifact}", "{mountpoint}", "{volume}"))
     for command in spec.prepare:
-        _placeholders(section, "prepare", command, ("{artifact}", "{volume}"))
+        recipe.placeholders(section, "prepare", command, ("{artifact}", "{volume}"))
     if spec.mount and not any("{mountpoint}" in word for word in spec.mount):
         section.problem("mount", "expected the placeholder {mountpoint} in the command")
     _check_sources(section, spec)

@@ -31,12 +31,58 @@ class FeatureSet:
 
 
 @dataclass(frozen=True)
+class Recipe:
+    """How a tree is built that was not written for this tool.
+
+    `work` is the folder below the artifact's in which the build tool is called, `before` are commands that run there first.
+    `goals` are what make is asked for (for a module: by the tree's own Makefile in place of the kernel's Kbuild). `target` is a
+    target triple and `toolchain` the compiler, both empty for the machine's own. A build may take `disk` MiB.
+    """
+
+    work: str = ""
+    before: tuple[tuple[str, ...], ...] = ()
+    goals: tuple[str, ...] = ()
+    target: str = ""
+    toolchain: str = ""
+    disk: int = 8192
+
+    @property
+    def foreign(self) -> bool:
+        """Whether it may read files that Kbuild alone would not."""
+        return bool(self.work or self.before or self.goals)
+
+
+@dataclass(frozen=True)
+class Expectation:
+    """A failure that is known and has a `reason`; for these `kernels` alone, or for all where there are none."""
+
+    reason: str
+    kernels: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class LayoutSpec:
+    """Structures and numbers of a C `header`, and the `command` that prints as JSON how another language sees them.
+
+    `include` are folders for the C compiler; `ignore` are structures of the
+    header that the other side need not know.
+    """
+
+    name: str
+    header: Path
+    command: tuple[str, ...]
+    include: tuple[Path, ...] = ()
+    ignore: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class ArtifactSpec:
     """One artifact to build. `output` is the file name: `<module>.ko` or the binary's name.
 
     Of the sources of a module, `floating_point` may use vector registers, and `not_compiled`
     (patterns) need not be part of it. `libraries` are the sonames that the target has and `glibc` its version, None and empty
-    where that is not checked; `warnings` is the compiler's budget, None where there is none.
+    where that is not checked; `warnings` is the compiler's budget, None where there is none; `findings` are the static checkers
+    that look at its sources, each with its budget.
 
     `features` and `variables` are the feature set `default`; `feature_sets` are the others. `absent` are features that this
     way of building it must not have. `toolchains` are the compilers of a module, the usual one first.
@@ -74,6 +120,10 @@ class ArtifactSpec:
     feature_sets: tuple[FeatureSet, ...] = ()
     absent: tuple[str, ...] = ()
     toolchains: tuple[str, ...] = ()
+    findings: tuple[tuple[str, int], ...] = ()
+    recipe: Recipe = Recipe()
+    expect: Expectation | None = None
+    layouts: tuple[LayoutSpec, ...] = ()
 
     @property
     def set_names(self) -> list[str]:

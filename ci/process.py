@@ -27,6 +27,7 @@ import psutil
 
 from ci import leftovers
 from ci.errors import Hang, InfrastructureError, Interrupted, UsageError
+from ci.flood import Flood
 
 POLL_SECONDS = 0.05
 KILL_GRACE_SECONDS = 3.0
@@ -187,12 +188,16 @@ def _signal(process: psutil.Process, number: signal.Signals) -> None:
 class Limits:
     """What a process may take. Seconds and bytes; None means no limit of that sort.
 
-    `silence` is the longest time without any growth of the log and without any CPU use in the whole tree.
+    `silence` is the longest time without any growth of the log and without any CPU use in the whole tree. `folder` may hold
+    `folder_bytes`, looked at where the disk under it lost that much; `processes` is how many may live at a time.
     """
 
     deadline: float | None
     silence: float | None = None
     log_bytes: int = DEFAULT_LOG_LIMIT
+    folder: Path | None = None
+    folder_bytes: int = 8 << 30
+    processes: int | None = None
 
 
 @contextmanager
@@ -316,6 +321,7 @@ class _Watch:
         self._begin = begin
         self._seen: tuple[int, float] = (-1, -1.0)
         self._moved = begin
+        self._flood = Flood(limits.folder, limits.folder_bytes) if limits.folder else None
 
     def problem(self) -> str | None:
         """A sentence about what is wrong, or None."""
@@ -325,6 +331,10 @@ class _Watch:
             return f"flooded its log with {size >> 20} MiB and was stopped"
         if self._limits.deadline is not None and now - self._begin > self._limits.deadline:
             return f"did not end within {self._limits.deadline:g} s and was killed" + self._about_log(size)
+        if self._flood is not None and (flooded := self._flood.seen()):
+            return flooded
+        if self._limits.processes is not None and (count := len(tree(self._process))) > self._limits.processes:
+            return f"had {count} processes at a time and was killed; does it call itself?"
         if self._limits.silence is None:
             return None
         state = (size, round(cpu_seconds(self._process), 2))

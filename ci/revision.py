@@ -13,10 +13,14 @@ from ci.process import Limits
 
 @dataclass(frozen=True)
 class Revision:
-    """`commit` is 40 hexadecimal digits, or `unknown` outside git; `dirty` is true where files differ from it."""
+    """`commit` is 40 hexadecimal digits, or `unknown` outside git; `dirty` is true where files differ from it.
+
+    `time` is the commit's, in epoch seconds, 0 where there is none.
+    """
 
     commit: str
     dirty: bool
+    time: int = 0
 
     @property
     def label(self) -> str:
@@ -29,8 +33,9 @@ def read(root: Path) -> Revision:
     if shutil.which("git") is None:
         return Revision("unknown", True)
     err = process.scratch_file("git.err")
-    head = process.run(["git", "-C", root, "rev-parse", "--verify", "-q", "HEAD"], limits=Limits(20), stderr=err)
+    head = process.run(["git", "-C", root, "show", "-s", "--no-show-signature", "--format=%H %ct", "HEAD"], limits=Limits(20), stderr=err)
     if not head.ok:
         return Revision("unknown", True)
+    commit, time = head.text().split()
     status = process.run(["git", "-C", root, "status", "--porcelain", "--", "."], limits=Limits(60), stderr=err)
-    return Revision(head.text().strip(), not status.ok or bool(status.text().strip()))
+    return Revision(commit, not status.ok or bool(status.text().strip()), int(time))

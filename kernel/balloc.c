@@ -8,12 +8,6 @@
 
 #include "vexfs.h"
 
-struct vexfs_freed {
-	struct list_head list;
-	u64 block;
-	u32 len;
-};
-
 /* The first free run from @from on that has @want blocks, or the longest. */
 static u32 vexfs_find_run(const u8 *bitmap, const void *pending, u32 len,
 			  u32 from, u32 want, u32 *start)
@@ -193,8 +187,9 @@ int vexfs_free(handle_t *handle, struct inode *inode, u64 block, u32 len)
 	group->pending_count += len;
 	atomic64_add(len, &sbi->pending_blocks);
 	atomic64_add(len, &sbi->free_blocks);
-	freed->block = block;
-	freed->len = len;
+	freed->coll = NULL;
+	freed->first = block;
+	freed->count = len;
 	spin_lock(&sbi->freed_lock);
 	list_add_tail(&freed->list, &handle->h_transaction->t_private_list);
 	spin_unlock(&sbi->freed_lock);
@@ -224,6 +219,11 @@ void vexfs_committed(journal_t *journal, transaction_t *transaction)
 	list_for_each_entry_safe(freed, next, &transaction->t_private_list,
 				 list) {
 		list_del(&freed->list);
+		if (freed->coll) {
+			atomic_dec(&sbi->pending_slots);
+			vexfs_slots_committed(freed, aborted);
+			continue;
+		}
 		/* What an aborted transaction freed is free on no disk. */
 		if (aborted) {
 			kfree(freed);
@@ -231,18 +231,18 @@ void vexfs_committed(journal_t *journal, transaction_t *transaction)
 		}
 		if (sbi->opts.discard &&
 		    bdev_max_discard_sectors(sb->s_bdev) &&
-		    blkdev_issue_discard(sb->s_bdev, freed->block << 3,
-					 (sector_t)freed->len << 3, GFP_NOFS))
+		    blkdev_issue_discard(sb->s_bdev, freed->first << 3,
+					 (sector_t)freed->count << 3, GFP_NOFS))
 			pr_warn_ratelimited("vexfs (%s): discard failed at block %llu\n",
-					    sb->s_id, freed->block);
-		g = div_u64_rem(freed->block - sbi->groups_start,
+					    sb->s_id, freed->first);
+		g = div_u64_rem(freed->first - sbi->groups_start,
 				VEXFS_GROUP_BLOCKS, &bit);
 		mutex_lock(vexfs_group_lock(sbi, g));
-		for (i = bit; i < bit + freed->len; i++)
+		for (i = bit; i < bit + freed->count; i++)
 			__clear_bit_le(i, sbi->group[g].pending);
-		sbi->group[g].pending_count -= freed->len;
+		sbi->group[g].pending_count -= freed->count;
 		mutex_unlock(vexfs_group_lock(sbi, g));
-		atomic64_sub(freed->len, &sbi->pending_blocks);
+		atomic64_sub(freed->count, &sbi->pending_blocks);
 		kfree(freed);
 	}
 }

@@ -50,7 +50,8 @@ bool vexfs_usable(const struct vexfs_sb_info *sbi, u64 block, u64 len)
 	return true;
 }
 
-static const char *vexfs_type_name(__le32 magic)
+/* TYPE in messages. */
+const char *vexfs_type_name(__le32 magic)
 {
 	switch (le32_to_cpu(magic) >> 16) {
 	case 'S' | 'T' << 8:
@@ -68,6 +69,8 @@ static const char *vexfs_type_name(__le32 magic)
 		return "xattr";
 	case 'S' | 'Y' << 8:
 		return "symlink";
+	case 'V' | 'M' << 8:
+		return "slot-map";
 	}
 	return "inode";
 }
@@ -160,17 +163,16 @@ int vexfs_access(handle_t *handle, struct super_block *sb,
 int vexfs_dirty(handle_t *handle, struct super_block *sb,
 		struct buffer_head *bh)
 {
+	vexfs_assert_block(sb, bh);
 	jbd2_journal_set_triggers(bh, &VEXFS_SB(sb)->trigger);
 	return jbd2_journal_dirty_metadata(handle, bh);
 }
 
-/* A new metadata block, zero but for its header; the caller dirties it. */
-struct buffer_head *vexfs_new_block(handle_t *handle, struct super_block *sb,
-				    u64 block, __le32 magic, u32 owner,
-				    u32 gen)
+/* A block in the transaction, all zero; what it held does not matter. */
+struct buffer_head *vexfs_zeroed_block(handle_t *handle,
+				       struct super_block *sb, u64 block)
 {
 	struct buffer_head *bh;
-	struct vexfs_header *h;
 	int err;
 
 	bh = sb_getblk(sb, block);
@@ -192,6 +194,19 @@ struct buffer_head *vexfs_new_block(handle_t *handle, struct super_block *sb,
 		return ERR_PTR(err);
 	}
 	memset(bh->b_data, 0, VEXFS_BLOCK_SIZE);
+	return bh;
+}
+
+/* A new metadata block, zero but for its header; the caller dirties it. */
+struct buffer_head *vexfs_new_block(handle_t *handle, struct super_block *sb,
+				    u64 block, __le32 magic, u32 owner,
+				    u32 gen)
+{
+	struct buffer_head *bh = vexfs_zeroed_block(handle, sb, block);
+	struct vexfs_header *h;
+
+	if (IS_ERR(bh))
+		return bh;
 	h = (struct vexfs_header *)bh->b_data;
 	h->magic = magic;
 	h->blocknr = cpu_to_le64(block);

@@ -18,7 +18,8 @@ u64 vexfs_hash(const struct vexfs_sb_info *sbi, const char *name, int len)
 	return clamp(h, VEXFS_KEY_MIN, VEXFS_KEY_HASH_MAX);
 }
 
-static const char *vexfs_leaf_check(const struct vexfs_leaf *leaf)
+/* What is wrong with a leaf, or NULL. */
+const char *vexfs_leaf_check(const struct vexfs_leaf *leaf)
 {
 	u32 used = le16_to_cpu(leaf->used), at = 0;
 	u64 last = VEXFS_KEY_MIN - 1;
@@ -50,8 +51,7 @@ static const char *vexfs_leaf_check(const struct vexfs_leaf *leaf)
 	return NULL;
 }
 
-static const char *vexfs_index_check(const struct vexfs_index *index,
-				     u32 blocks)
+const char *vexfs_index_check(const struct vexfs_index *index, u32 blocks)
 {
 	int n = le16_to_cpu(index->entries), i;
 	u64 last = 0;
@@ -271,4 +271,6 @@ const struct file_operations vexfs_dir_ops = {
 	.read		= generic_read_dir,
 	.iterate_shared	= vexfs_readdir,
 	.fsync		= vexfs_fsync,
+	.unlocked_ioctl	= vexfs_ioctl,
+	.compat_ioctl	= compat_ptr_ioctl,
 };

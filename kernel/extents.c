@@ -4,9 +4,9 @@
  */
 #include "vexfs.h"
 
-static const char *vexfs_entries_check(const struct vexfs_sb_info *sbi,
-				       const struct vexfs_extent *e, int n,
-				       int depth)
+/* What is wrong with @n entries of a node of @depth, or NULL. */
+const char *vexfs_entries_check(const struct vexfs_sb_info *sbi,
+				const struct vexfs_extent *e, int n, int depth)
 {
 	u64 end = 0;
 	int i;

@@ -48,12 +48,7 @@ static int vexfs_prune(handle_t *handle, struct inode *inode,
 			err = vexfs_path_access(handle, inode, parent);
 		if (err)
 			return err;
-		memmove(&parent->e[parent->pos], &parent->e[parent->pos + 1],
-			(le16_to_cpu(*parent->entries) - parent->pos - 1) *
-			sizeof(struct vexfs_extent));
-		le16_add_cpu(parent->entries, -1);
-		memset(&parent->e[le16_to_cpu(*parent->entries)], 0,
-		       sizeof(struct vexfs_extent));
+		vexfs_node_delete(parent, parent->pos);
 		err = vexfs_path_dirty(handle, inode, parent);
 		if (err)
 			return err;
@@ -64,12 +59,12 @@ static int vexfs_prune(handle_t *handle, struct inode *inode,
 }
 
 static int vexfs_free_run(handle_t *handle, struct inode *inode, u64 block,
-			  u32 len)
+			  u32 len, bool meta)
 {
 	u32 i;
 	int err;
 
-	if (!S_ISREG(inode->i_mode)) {
+	if (meta) {
 		for (i = 0; i < len; i++) {
 			err = vexfs_revoke(handle, inode, block + i);
 			if (err)
@@ -91,6 +86,7 @@ static int vexfs_remove_last(handle_t *handle, struct inode *inode, u32 first,
 	struct vexfs_extent *x;
 	u32 l, len, flag, from, to, cut;
 	u64 p;
+	bool meta;
 	int err;
 
 again:
@@ -121,7 +117,10 @@ again:
 	}
 	from = max(l, first);
 	to = min(l + len - 1, last) + 1;	/* exclusive */
-	if (!S_ISREG(inode->i_mode)) {
+	meta = vexfs_is_meta(inode, to - 1);
+	if (meta) {
+		if (!vexfs_is_meta(inode, from))
+			from = VEXFS_SLOT_LBLK;
 		from = max(from, to > *revokes ? to - *revokes : 0);
 		*revokes -= to - from;
 	}
@@ -140,32 +139,21 @@ again:
 	err = vexfs_path_access(handle, inode, leaf);
 	if (err)
 		goto out;
-	err = vexfs_free_run(handle, inode, p + (from - l), to - from);
+	err = vexfs_free_run(handle, inode, p + (from - l), to - from, meta);
 	if (err)
 		goto out;
 	cut = l + len - to;
 	if (from > l) {
 		x->len = cpu_to_le32((from - l) | flag);
-		if (cut) {
-			int n = le16_to_cpu(*leaf->entries);
-
-			memmove(x + 2, x + 1,
-				(n - leaf->pos - 1) * sizeof(*x));
-			x[1].lblk = cpu_to_le32(to);
-			x[1].len = cpu_to_le32(cut | flag);
-			x[1].pblk = cpu_to_le64(p + (to - l));
-			*leaf->entries = cpu_to_le16(n + 1);
-		}
+		if (cut)
+			vexfs_node_insert(leaf, leaf->pos + 1, to, cut | flag,
+					  p + (to - l));
 	} else if (cut) {
 		x->lblk = cpu_to_le32(to);
 		x->len = cpu_to_le32(cut | flag);
 		x->pblk = cpu_to_le64(p + (to - l));
 	} else {
-		int n = le16_to_cpu(*leaf->entries) - 1;
-
-		memmove(x, x + 1, (n - leaf->pos) * sizeof(*x));
-		memset(&leaf->e[n], 0, sizeof(*x));
-		*leaf->entries = cpu_to_le16(n);
+		vexfs_node_delete(leaf, leaf->pos);
 	}
 	err = vexfs_path_dirty(handle, inode, leaf);
 	if (!err)

@@ -26,8 +26,8 @@ static int vexfs_node_full(const struct vexfs_node *node, int need)
 	return le16_to_cpu(*node->entries) + need > node->max;
 }
 
-static void vexfs_node_insert(struct vexfs_node *node, int at, u32 lblk,
-			      u32 len, u64 pblk)
+void vexfs_node_insert(struct vexfs_node *node, int at, u32 lblk, u32 len,
+		       u64 pblk)
 {
 	int n = le16_to_cpu(*node->entries);
 
@@ -39,7 +39,7 @@ static void vexfs_node_insert(struct vexfs_node *node, int at, u32 lblk,
 	*node->entries = cpu_to_le16(n + 1);
 }
 
-static void vexfs_node_delete(struct vexfs_node *node, int at)
+void vexfs_node_delete(struct vexfs_node *node, int at)
 {
 	int n = le16_to_cpu(*node->entries) - 1;
 
@@ -256,7 +256,7 @@ int vexfs_ext_alloc(handle_t *handle, struct inode *inode, u32 lblk, u32 want,
 	n = vexfs_alloc(handle, inode, goal, want, false, &block);
 	if (n < 0)
 		return n;
-	if (S_ISREG(inode->i_mode))
+	if (!vexfs_is_meta(inode, lblk))
 		clean_bdev_aliases(inode->i_sb->s_bdev, block, n);
 	map->lblk = lblk;
 	map->len = n;

@@ -88,8 +88,9 @@ static u32 vexfs_count_clear(const u8 *bitmap, u32 bytes)
 	return bytes * 8 - memweight(bitmap, bytes);
 }
 
-static const char *vexfs_group_check(struct vexfs_sb_info *sbi, u32 g,
-				     const struct vexfs_group_block *gb)
+/* What is wrong with a group block, or NULL. Under the group's lock. */
+const char *vexfs_group_check(struct vexfs_sb_info *sbi, u32 g,
+			      const struct vexfs_group_block *gb)
 {
 	u32 len = vexfs_group_len(sbi, g);
 	u64 start = vexfs_group_start(sbi, g);

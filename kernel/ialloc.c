@@ -30,31 +30,6 @@ struct buffer_head *vexfs_inode_block(struct super_block *sb, u32 ino,
 	return bh;
 }
 
-/* Makes the next block of the inode table, all free. */
-static struct buffer_head *vexfs_itable_grow(handle_t *handle,
-					     struct super_block *sb, u64 block)
-{
-	struct buffer_head *bh;
-	int err;
-
-	bh = sb_getblk(sb, block);
-	if (!bh)
-		return ERR_PTR(-ENOMEM);
-	lock_buffer(bh);
-	if (!buffer_uptodate(bh)) {
-		memset(bh->b_data, 0, VEXFS_BLOCK_SIZE);
-		set_buffer_uptodate(bh);
-	}
-	unlock_buffer(bh);
-	err = vexfs_access(handle, sb, bh);
-	if (err) {
-		brelse(bh);
-		return ERR_PTR(err);
-	}
-	memset(bh->b_data, 0, VEXFS_BLOCK_SIZE);
-	return bh;
-}
-
 /* Takes a free inode of the group's: its index, or -ENOSPC. */
 static int vexfs_ialloc_bit(handle_t *handle, struct super_block *sb, u32 g,
 			    struct vexfs_group_block *gb, u32 *generation)
@@ -94,7 +69,7 @@ static int vexfs_ialloc_bit(handle_t *handle, struct super_block *sb, u32 g,
 		group->bad = true;
 		return vexfs_corrupt(sb, "group", block - 1, 0, "init");
 	}
-	bh = vexfs_itable_grow(handle, sb, block + tables);
+	bh = vexfs_zeroed_block(handle, sb, block + tables);
 	if (IS_ERR(bh))
 		return PTR_ERR(bh);
 	err = jbd2_journal_dirty_metadata(handle, bh);

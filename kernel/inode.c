@@ -72,8 +72,9 @@ void vexfs_set_ops(struct inode *inode)
 	}
 }
 
+/* @maybe: a free inode is no corruption, but -ENOENT. */
 static int vexfs_fill(struct inode *inode, u64 block,
-		      const struct vexfs_inode *raw)
+		      const struct vexfs_inode *raw, bool maybe)
 {
 	struct super_block *sb = inode->i_sb;
 	struct vexfs_sb_info *sbi = VEXFS_SB(sb);
@@ -83,6 +84,8 @@ static int vexfs_fill(struct inode *inode, u64 block,
 	const char *check;
 	u32 crc;
 
+	if (maybe && !raw->mode)
+		return -ENOENT;
 	if (raw->magic != VEXFS_MAGIC_INODE)
 		return vexfs_corrupt_val(sb, "inode", block, inode->i_ino,
 					 "magic", le32_to_cpu(raw->magic),
@@ -140,7 +143,7 @@ static int vexfs_fill(struct inode *inode, u64 block,
 	return 0;
 }
 
-struct inode *vexfs_iget(struct super_block *sb, u32 ino)
+static struct inode *vexfs_iget_any(struct super_block *sb, u32 ino, bool maybe)
 {
 	struct buffer_head *bh;
 	unsigned int offset;
@@ -156,7 +159,7 @@ struct inode *vexfs_iget(struct super_block *sb, u32 ino)
 	err = PTR_ERR_OR_ZERO(bh);
 	if (!err) {
 		err = vexfs_fill(inode, bh->b_blocknr,
-				 (const void *)(bh->b_data + offset));
+				 (const void *)(bh->b_data + offset), maybe);
 		brelse(bh);
 	}
 	if (err) {
@@ -165,6 +168,27 @@ struct inode *vexfs_iget(struct super_block *sb, u32 ino)
 	}
 	unlock_new_inode(inode);
 	return inode;
+}
+
+struct inode *vexfs_iget(struct super_block *sb, u32 ino)
+{
+	return vexfs_iget_any(sb, ino, false);
+}
+
+/* For a number that a program has given: -ENOENT where it is not in use. */
+struct inode *vexfs_iget_maybe(struct super_block *sb, u64 ino)
+{
+	struct vexfs_sb_info *sbi = VEXFS_SB(sb);
+	u32 g, i;
+
+	if (!ino || ino > (u64)sbi->groups * sbi->ipg)
+		return ERR_PTR(-ENOENT);
+	g = (u32)(ino - 1) / sbi->ipg;
+	i = (u32)(ino - 1) % sbi->ipg;
+	if (i / VEXFS_INODES_PER_BLOCK >=
+	    (READ_ONCE(sbi->group[g].init) & VEXFS_INIT_ITABLE))
+		return ERR_PTR(-ENOENT);
+	return vexfs_iget_any(sb, ino, true);
 }
 
 /* Writes the inode into the transaction. */
@@ -185,6 +209,7 @@ int vexfs_mark_inode(handle_t *handle, struct inode *inode)
 	err = vexfs_access(handle, sb, bh);
 	if (err)
 		goto out;
+	vexfs_assert_inode(inode);
 	mutex_lock(&vi->raw_lock);
 	raw = (struct vexfs_inode *)(bh->b_data + offset);
 	memset(raw, 0, sizeof(*raw));
@@ -264,6 +289,8 @@ struct inode *vexfs_new_inode(handle_t *handle, struct mnt_idmap *idmap,
 	if (S_ISDIR(mode)) {
 		vi->parent = dir->i_ino;
 		set_nlink(inode, 2);
+	} else if (S_ISREG(mode)) {
+		vi->parent = vexfs_collection_of(dir);
 	}
 	vexfs_set_ops(inode);
 	if (insert_inode_locked(inode) < 0) {
@@ -319,6 +346,8 @@ void vexfs_evict_inode(struct inode *inode)
 	struct vexfs_sb_info *sbi = VEXFS_SB(inode->i_sb);
 	bool gone = !inode->i_nlink && !is_bad_inode(inode) && sbi->journal;
 
+	vexfs_collection_close(inode);
+	vexfs_store_evict(inode);
 	truncate_inode_pages_final(&inode->i_data);
 	if (gone) {
 		sb_start_intwrite(inode->i_sb);

@@ -145,9 +145,13 @@ static int vexfs_map_blocks(VEXFS_MAP_BLOCKS_ARGS)
 	    vexfs_iomap_valid(inode, &wpc->iomap))
 		return 0;
 	err = vexfs_map_at(inode, offset, &map, &version);
-	if (!err)
-		vexfs_set_iomap(inode, &wpc->iomap, &map, version);
-	return err;
+	if (err)
+		return err;
+	/* A store's blocks become written with the slots that they hold. */
+	if (vexfs_is_store(inode))
+		map.unwritten = false;
+	vexfs_set_iomap(inode, &wpc->iomap, &map, version);
+	return 0;
 }
 
 /* The data is on the disk: now the metadata may say so. */
@@ -224,7 +228,7 @@ static int vexfs_prepare_ioend(struct iomap_ioend *ioend, int status)
 {
 	struct vexfs_inode_info *vi = VEXFS_I(ioend->io_inode);
 
-	if (!status &&
+	if (!status && !vexfs_is_store(ioend->io_inode) &&
 	    (ioend->io_type == IOMAP_UNWRITTEN ||
 	     ioend->io_offset + (loff_t)ioend->io_size >
 	     READ_ONCE(vi->disk_size)))

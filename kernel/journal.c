@@ -16,6 +16,14 @@ static int vexfs_bmap(journal_t *journal, sector_t *block)
 	return 0;
 }
 
+/* Before a commit: the bytes of vectors that it makes visible. */
+static int vexfs_submit_data(struct jbd2_inode *jinode)
+{
+	return filemap_fdatawrite_range(jinode->i_vfs_inode->i_mapping,
+					jinode->i_dirty_start,
+					jinode->i_dirty_end);
+}
+
 /* Makes jbd2 believe in a long journal; see vexfs_journal_shorten(). */
 static int vexfs_journal_lengthen(struct super_block *sb, u32 len)
 {
@@ -80,6 +88,9 @@ int vexfs_journal_open(struct super_block *sb, int log_errno)
 	journal->j_flags |= JBD2_BARRIER;
 	journal->j_commit_interval = sbi->opts.commit * HZ;
 	journal->j_commit_callback = vexfs_committed;
+	journal->j_submit_inode_data_buffers = vexfs_submit_data;
+	journal->j_finish_inode_data_buffers =
+		jbd2_journal_finish_inode_data_buffers;
 	sbi->trigger.t_frozen = vexfs_frozen;
 	err = jbd2_journal_load(journal);
 	if (!err && tiny)

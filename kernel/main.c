@@ -59,6 +59,8 @@ static void vexfs_init_info(struct vexfs_sb_info *sbi, struct super_block *sb)
 	sbi->sb = sb;
 	mutex_init(&sbi->orphan_lock);
 	mutex_init(&sbi->error_lock);
+	mutex_init(&sbi->super_lock);
+	mutex_init(&sbi->open_lock);
 	spin_lock_init(&sbi->freed_lock);
 	INIT_LIST_HEAD(&sbi->orphan_list);
 	INIT_WORK(&sbi->error_work, vexfs_error_work);

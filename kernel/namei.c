@@ -4,7 +4,7 @@
  */
 #include "vexfs.h"
 
-static void vexfs_drop_subdir(struct inode *dir)
+void vexfs_drop_subdir(struct inode *dir)
 {
 	/* A corrupt count must not go below that of an empty directory. */
 	if (dir->i_nlink > 2)
@@ -40,6 +40,22 @@ static struct dentry *vexfs_lookup(struct inode *dir, struct dentry *dentry,
 	return d_splice_alias(inode, dentry);
 }
 
+/*
+ * Ends a handle in which a new inode has got no name: it is freed, and what it
+ * was given.
+ */
+int vexfs_make_failed(handle_t *handle, struct inode *inode, int err)
+{
+	int undo;
+
+	clear_nlink(inode);
+	undo = vexfs_orphan_add(handle, inode);
+	err = vexfs_stop(handle, undo ?: err);
+	unlock_new_inode(inode);
+	iput(inode);
+	return err;
+}
+
 /* Makes an inode of any type; @target is a symlink's, of @len bytes. */
 static int vexfs_make_once(struct mnt_idmap *idmap, struct inode *dir,
 			   struct dentry *dentry, umode_t mode, dev_t dev,
@@ -69,16 +85,8 @@ static int vexfs_make_once(struct mnt_idmap *idmap, struct inode *dir,
 		inc_nlink(dir);
 		err = vexfs_mark_inode(handle, dir);
 	}
-	if (err) {
-		int undo;
-
-		clear_nlink(inode);
-		undo = vexfs_orphan_add(handle, inode);
-		err = vexfs_stop(handle, undo ?: err);
-		unlock_new_inode(inode);
-		iput(inode);	/* frees it, and what it was given */
-		return err;
-	}
+	if (err)
+		return vexfs_make_failed(handle, inode, err);
 	d_instantiate_new(dentry, inode);
 	err = vexfs_stop(handle, 0);
 	if (!err && IS_DIRSYNC(dir))
@@ -143,8 +151,10 @@ static int vexfs_tmpfile(struct mnt_idmap *idmap, struct inode *dir,
 	inode = vexfs_new_inode(handle, idmap, dir, mode, 0);
 	if (IS_ERR(inode))
 		return vexfs_stop(handle, PTR_ERR(inode));
-	d_tmpfile(file, inode);	/* nlink becomes 0 */
-	err = vexfs_stop(handle, vexfs_orphan_add(handle, inode));
+	VEXFS_I(inode)->parent = 0;
+	err = vexfs_orphan_add(handle, inode);
+	d_tmpfile(file, inode);	/* nlink becomes 0, and that is written */
+	err = vexfs_stop(handle, err);
 	unlock_new_inode(inode);
 	return finish_open_simple(file, err);
 }
@@ -161,8 +171,12 @@ static int vexfs_link_once(struct inode *inode, struct inode *dir,
 		return PTR_ERR(handle);
 	err = vexfs_dir_add(handle, dir, &dentry->d_name, inode);
 	if (!err) {
-		if (!inode->i_nlink)	/* made by O_TMPFILE */
+		if (!inode->i_nlink) {	/* made by O_TMPFILE */
+			if (S_ISREG(inode->i_mode))
+				VEXFS_I(inode)->parent =
+					vexfs_collection_of(dir);
 			err = vexfs_orphan_del(handle, inode);
+		}
 		inc_nlink(inode);
 		inode_set_ctime_current(inode);
 		if (!err)
@@ -179,6 +193,10 @@ static int vexfs_link(struct dentry *old, struct inode *dir,
 
 	if (inode->i_nlink >= S32_MAX)
 		return -EMLINK;
+	/* All names of a file are in one collection, or in none. */
+	if (S_ISREG(inode->i_mode) && inode->i_nlink &&
+	    VEXFS_I(inode)->parent != vexfs_collection_of(dir))
+		return -EXDEV;
 	do {
 		err = vexfs_link_once(inode, dir, dentry);
 	} while (vexfs_retry(dir->i_sb, err, &tries));
@@ -189,9 +207,11 @@ static int vexfs_link(struct dentry *old, struct inode *dir,
 	return IS_DIRSYNC(dir) ? vexfs_commit(dir->i_sb) : 0;
 }
 
-/* The inode has lost a name; a directory its only one. */
-static int vexfs_drop_name(handle_t *handle, struct inode *inode)
+/* The inode has lost a name in @dir; a directory its only one. */
+int vexfs_drop_name(handle_t *handle, struct inode *dir, struct inode *inode)
 {
+	int err;
+
 	if (!inode->i_nlink)
 		return vexfs_corrupt(inode->i_sb, "inode", 0, inode->i_ino,
 				     "nlink");
@@ -200,8 +220,13 @@ static int vexfs_drop_name(handle_t *handle, struct inode *inode)
 		clear_nlink(inode);
 	else
 		drop_nlink(inode);
-	return inode->i_nlink ? vexfs_mark_inode(handle, inode) :
-				vexfs_orphan_add(handle, inode);
+	if (inode->i_nlink)
+		return vexfs_mark_inode(handle, inode);
+	err = vexfs_orphan_add(handle, inode);
+	if (err)
+		return err;
+	return S_ISDIR(inode->i_mode) ? vexfs_collection_gone(handle, inode) :
+					vexfs_member_gone(handle, dir, inode);
 }
 
 static int vexfs_unlink(struct inode *dir, struct dentry *dentry)
@@ -212,17 +237,25 @@ static int vexfs_unlink(struct inode *dir, struct dentry *dentry)
 	handle_t *handle;
 	int err;
 
-	handle = vexfs_start(sb, 16, 0);
-	if (IS_ERR(handle))
-		return PTR_ERR(handle);
+	err = is_dir ? vexfs_collection_open(inode) :
+		       vexfs_members_lock(dir, false);
+	if (err)
+		return err;
+	handle = vexfs_start(sb, 20, 0);
+	err = PTR_ERR_OR_ZERO(handle);
+	if (err)
+		goto unlock;
 	err = vexfs_dir_remove(handle, dir, &dentry->d_name, inode->i_ino);
 	if (!err)
-		err = vexfs_drop_name(handle, inode);
+		err = vexfs_drop_name(handle, dir, inode);
 	if (!err && is_dir) {
 		vexfs_drop_subdir(dir);
 		err = vexfs_mark_inode(handle, dir);
 	}
 	err = vexfs_stop(handle, err);
+unlock:
+	if (!is_dir)
+		vexfs_members_unlock(dir);
 	if (!err && IS_DIRSYNC(dir))
 		err = vexfs_commit(sb);
 	return err;
@@ -233,114 +266,6 @@ static int vexfs_rmdir(struct inode *dir, struct dentry *dentry)
 	if (vexfs_dir_entries(d_inode(dentry)))
 		return -ENOTEMPTY;
 	return vexfs_unlink(dir, dentry);
-}
-
-/* A directory has moved from @from to @to. */
-static int vexfs_move_dir(handle_t *handle, struct inode *inode,
-			  struct inode *from, struct inode *to)
-{
-	int err;
-
-	if (!S_ISDIR(inode->i_mode) || from == to)
-		return 0;
-	VEXFS_I(inode)->parent = to->i_ino;
-	vexfs_drop_subdir(from);
-	inc_nlink(to);
-	err = vexfs_mark_inode(handle, from);
-	return err ? err : vexfs_mark_inode(handle, to);
-}
-
-static int vexfs_exchange(handle_t *handle, struct inode *old_dir,
-			  struct dentry *old, struct inode *new_dir,
-			  struct dentry *new)
-{
-	struct inode *a = d_inode(old), *b = d_inode(new);
-	int err;
-
-	err = vexfs_dir_set(handle, old_dir, &old->d_name, a->i_ino, b);
-	if (!err)
-		err = vexfs_dir_set(handle, new_dir, &new->d_name, b->i_ino, a);
-	if (!err)
-		err = vexfs_move_dir(handle, a, old_dir, new_dir);
-	if (!err)
-		err = vexfs_move_dir(handle, b, new_dir, old_dir);
-	inode_set_ctime_current(a);
-	inode_set_ctime_current(b);
-	if (!err)
-		err = vexfs_mark_inode(handle, a);
-	if (!err)
-		err = vexfs_mark_inode(handle, b);
-	return err;
-}
-
-static int vexfs_move(handle_t *handle, struct inode *old_dir,
-		      struct dentry *old, struct inode *new_dir,
-		      struct dentry *new)
-{
-	struct inode *inode = d_inode(old), *victim = d_inode(new);
-	int err;
-
-	if (victim)
-		err = vexfs_dir_set(handle, new_dir, &new->d_name,
-				    victim->i_ino, inode);
-	else
-		err = vexfs_dir_add(handle, new_dir, &new->d_name, inode);
-	if (!err)
-		err = vexfs_dir_remove(handle, old_dir, &old->d_name,
-				       inode->i_ino);
-	if (!err)
-		err = vexfs_move_dir(handle, inode, old_dir, new_dir);
-	inode_set_ctime_current(inode);
-	if (!err)
-		err = vexfs_mark_inode(handle, inode);
-	if (!err && victim) {
-		err = vexfs_drop_name(handle, victim);
-		if (!err && S_ISDIR(victim->i_mode)) {
-			vexfs_drop_subdir(new_dir);
-			err = vexfs_mark_inode(handle, new_dir);
-		}
-	}
-	return err;
-}
-
-static int vexfs_rename(struct mnt_idmap *idmap, struct inode *old_dir,
-			struct dentry *old, struct inode *new_dir,
-			struct dentry *new, unsigned int flags)
-{
-	struct super_block *sb = old_dir->i_sb;
-	struct inode *inode = d_inode(old), *victim = d_inode(new);
-	int err, tries = 0;
-	handle_t *handle;
-
-	if (flags & ~(RENAME_NOREPLACE | RENAME_EXCHANGE))
-		return -EINVAL;
-	if (S_ISDIR(inode->i_mode) && old_dir != new_dir &&
-	    new_dir->i_nlink >= S32_MAX)
-		return -EMLINK;
-	if (victim && !(flags & RENAME_EXCHANGE)) {
-		if (S_ISDIR(victim->i_mode) && vexfs_dir_entries(victim))
-			return -ENOTEMPTY;
-		/* format.md, 11.3: a replacing rename shows whole contents. */
-		if (S_ISREG(inode->i_mode)) {
-			err = filemap_write_and_wait(inode->i_mapping);
-			if (err)
-				return err;
-		}
-	}
-	do {
-		handle = vexfs_start(sb, VEXFS_SB(sb)->credits, 0);
-		if (IS_ERR(handle))
-			return PTR_ERR(handle);
-		if (flags & RENAME_EXCHANGE)
-			err = vexfs_exchange(handle, old_dir, old, new_dir,
-					     new);
-		else
-			err = vexfs_move(handle, old_dir, old, new_dir, new);
-		err = vexfs_stop(handle, err);
-	} while (vexfs_retry(sb, err, &tries));
-	if (!err && (IS_DIRSYNC(old_dir) || IS_DIRSYNC(new_dir)))
-		err = vexfs_commit(sb);
-	return err;
 }
 
 const struct inode_operations vexfs_dir_inode_ops = {

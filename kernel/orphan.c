@@ -35,11 +35,11 @@ int vexfs_orphan_add(handle_t *handle, struct inode *inode)
 	mutex_lock(&sbi->orphan_lock);
 	vi->orphan_next = le32_to_cpu(state->orphan_head);
 	vi->flags |= VEXFS_FL_ORPHAN;
+	list_add(&orphan->list, &sbi->orphan_list);
+	vi->orphan = orphan;
 	err = vexfs_set_head(handle, inode->i_sb, inode->i_ino);
 	if (!err)
 		err = vexfs_mark_inode(handle, inode);
-	list_add(&orphan->list, &sbi->orphan_list);
-	vi->orphan = orphan;
 	mutex_unlock(&sbi->orphan_lock);
 	return err;
 }
@@ -138,6 +138,9 @@ static int vexfs_orphan_clean_one(struct super_block *sb, u32 ino)
 		err = vexfs_corrupt(sb, "inode", 0, ino, "flags");
 		goto out;
 	}
+	/* A store has its one link without a name. */
+	if (vexfs_is_store(inode))
+		clear_nlink(inode);
 	err = vexfs_orphan_adopt(VEXFS_SB(sb), inode);
 	if (err || !inode->i_nlink)
 		goto out;	/* iput() frees it */

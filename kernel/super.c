@@ -28,6 +28,8 @@ static struct inode *vexfs_alloc_inode(struct super_block *sb)
 	vi->link = 0;
 	vi->orphan_next = 0;
 	vi->orphan = NULL;
+	vi->coll = NULL;
+	vi->jinode = NULL;
 	vi->xattr_block = 0;
 	vi->xattr_len = 0;
 	return &vi->vfs_inode;

@@ -22,8 +22,21 @@
 
 #define VEXFS_NAME	"vexfs"
 #define VEXFS_MODULE_VERSION	"0.1.0"
-#define VEXFS_FEATURES	"journal"
 #define VEXFS_GROUP_LOCKS	64
+
+#ifdef CONFIG_VEXFS_VECTOR
+#define VEXFS_FEATURE_VECTOR	" vector"
+#define VEXFS_RO_KNOWN	(VEXFS_RO_SHORT_JOURNAL | VEXFS_RO_VECTOR)
+#else
+#define VEXFS_FEATURE_VECTOR	""
+#define VEXFS_RO_KNOWN	VEXFS_RO_SHORT_JOURNAL
+#endif
+#ifdef CONFIG_VEXFS_DEBUG
+#define VEXFS_FEATURE_DEBUG	" debug"
+#else
+#define VEXFS_FEATURE_DEBUG	""
+#endif
+#define VEXFS_FEATURES	"journal" VEXFS_FEATURE_VECTOR VEXFS_FEATURE_DEBUG
 
 enum vexfs_errors {
 	VEXFS_ERRORS_RO,
@@ -88,6 +101,17 @@ struct vexfs_sb_info {
 	struct vexfs_error_record last_error;
 	struct work_struct error_work;
 	bool error_pending;
+	struct mutex super_lock;	/* the superblock on disk, ro_compat */
+	struct mutex open_lock;		/* collections being opened */
+	atomic_t pending_slots;		/* freed, but not in a commit yet */
+};
+
+/* What a transaction frees: blocks, or slots of a collection. */
+struct vexfs_freed {
+	struct list_head list;
+	struct vexfs_collection *coll;	/* NULL: blocks */
+	u64 first;
+	u32 count;
 };
 
 struct vexfs_orphan {
@@ -107,6 +131,8 @@ struct vexfs_inode_info {
 	u32 link;
 	u32 orphan_next;
 	struct vexfs_orphan *orphan;	/* while it is on the list */
+	struct vexfs_collection *coll;	/* of a directory; NULL: not open */
+	struct jbd2_inode *jinode;	/* of a store that was written */
 	u64 xattr_block;
 	u16 xattr_len;
 	u8 special[24];
@@ -145,6 +171,24 @@ static inline struct mutex *vexfs_group_lock(struct vexfs_sb_info *sbi, u32 g)
 	return &sbi->group_lock[g % VEXFS_GROUP_LOCKS];
 }
 
+/* The number that members of @dir have as their parent. */
+static inline u32 vexfs_collection_of(const struct inode *dir)
+{
+	return VEXFS_I(dir)->flags & VEXFS_FL_COLLECTION ? dir->i_ino : 0;
+}
+
+static inline bool vexfs_is_store(const struct inode *inode)
+{
+	return VEXFS_I(inode)->flags & VEXFS_FL_STORE;
+}
+
+/* Is what the inode has at @lblk metadata, so journaled? */
+static inline bool vexfs_is_meta(const struct inode *inode, u32 lblk)
+{
+	return !S_ISREG(inode->i_mode) ||
+	       (vexfs_is_store(inode) && lblk >= VEXFS_SLOT_LBLK);
+}
+
 /* error.c */
 int vexfs_corrupt(struct super_block *sb, const char *type, u64 block, u64 ino,
 		  const char *check);
@@ -168,11 +212,30 @@ int vexfs_access(handle_t *handle, struct super_block *sb,
 		 struct buffer_head *bh);
 int vexfs_dirty(handle_t *handle, struct super_block *sb,
 		struct buffer_head *bh);
+struct buffer_head *vexfs_zeroed_block(handle_t *handle,
+				       struct super_block *sb, u64 block);
 struct buffer_head *vexfs_new_block(handle_t *handle, struct super_block *sb,
 				    u64 block, __le32 magic, u32 owner,
 				    u32 gen);
 void vexfs_frozen(struct jbd2_buffer_trigger_type *type,
 		  struct buffer_head *bh, void *data, size_t size);
+
+const char *vexfs_type_name(__le32 magic);
+
+/* debug.c: what must hold after a change. Nothing but with CONFIG_VEXFS_DEBUG. */
+#ifdef CONFIG_VEXFS_DEBUG
+void vexfs_assert_block(struct super_block *sb, struct buffer_head *bh);
+void vexfs_assert_inode(struct inode *inode);
+#else
+static inline void vexfs_assert_block(struct super_block *sb,
+				      struct buffer_head *bh)
+{
+}
+
+static inline void vexfs_assert_inode(struct inode *inode)
+{
+}
+#endif
 
 /* recover.c */
 int vexfs_recover(struct super_block *sb, int *log_errno);
@@ -192,6 +255,8 @@ int vexfs_groups_load(struct super_block *sb);
 void vexfs_groups_free(struct vexfs_sb_info *sbi);
 struct buffer_head *vexfs_group_get(handle_t *handle, struct super_block *sb,
 				    u32 g);
+const char *vexfs_group_check(struct vexfs_sb_info *sbi, u32 g,
+			      const struct vexfs_group_block *gb);
 int vexfs_summary_put(handle_t *handle, struct super_block *sb, u32 g);
 
 /* balloc.c */
@@ -210,6 +275,7 @@ struct buffer_head *vexfs_inode_block(struct super_block *sb, u32 ino,
 
 /* inode.c */
 struct inode *vexfs_iget(struct super_block *sb, u32 ino);
+struct inode *vexfs_iget_maybe(struct super_block *sb, u64 ino);
 struct inode *vexfs_new_inode(handle_t *handle, struct mnt_idmap *idmap,
 			      struct inode *dir, umode_t mode, dev_t dev);
 int vexfs_mark_inode(handle_t *handle, struct inode *inode);
@@ -221,75 +287,69 @@ int vexfs_getattr(struct mnt_idmap *idmap, const struct path *path,
 		  struct kstat *stat, u32 mask, unsigned int flags);
 void vexfs_set_ops(struct inode *inode);
 
-/* extents.c and extmod.c */
-struct vexfs_map {
-	u32 lblk;
-	u32 len;		/* of the extent or hole from lblk on */
-	u64 pblk;		/* 0: a hole */
-	bool unwritten;
-};
+/* namei.c and rename.c */
+void vexfs_drop_subdir(struct inode *dir);
+int vexfs_drop_name(handle_t *handle, struct inode *dir, struct inode *inode);
+int vexfs_rename(struct mnt_idmap *idmap, struct inode *old_dir,
+		 struct dentry *old, struct inode *new_dir, struct dentry *new,
+		 unsigned int flags);
+int vexfs_make_failed(handle_t *handle, struct inode *inode, int err);
 
-struct vexfs_node {
-	struct buffer_head *bh;	/* NULL: the root, in the inode */
-	__le16 *entries;
-	__le16 *depth;
-	struct vexfs_extent *e;
-	int max;
-	int pos;		/* the last entry at or below the key, or -1 */
-};
+/* ioctl.c */
+long vexfs_ioctl(struct file *file, unsigned int cmd, unsigned long arg);
 
-struct vexfs_path {
-	struct vexfs_node node[VEXFS_MAX_DEPTH + 1];
-	int depth;
-};
-
-int vexfs_path_find(struct inode *inode, u32 lblk, struct vexfs_path *path);
-void vexfs_path_put(struct vexfs_path *path);
-int vexfs_root_check(struct super_block *sb, u64 block, u32 ino,
-		     const struct vexfs_extent_root *root);
-int vexfs_map(struct inode *inode, u32 lblk, struct vexfs_map *map);
-int vexfs_map_locked(struct inode *inode, u32 lblk, struct vexfs_map *map);
-int vexfs_ext_room(handle_t *handle, struct inode *inode, u32 lblk, int need);
-int vexfs_ext_insert(handle_t *handle, struct inode *inode, u32 lblk, u32 len,
-		     u64 pblk, bool unwritten);
-int vexfs_ext_alloc(handle_t *handle, struct inode *inode, u32 lblk, u32 want,
-		    bool unwritten, struct vexfs_map *map);
-int vexfs_ext_convert(handle_t *handle, struct inode *inode, u32 lblk,
-		      u32 len);
-int vexfs_remove_range(struct inode *inode, u32 first, u32 last);
-int vexfs_path_dirty(handle_t *handle, struct inode *inode,
-		     struct vexfs_node *node);
-int vexfs_path_access(handle_t *handle, struct inode *inode,
-		      struct vexfs_node *node);
-
-/* dir.c and dirmod.c */
-struct vexfs_dpath {
-	struct buffer_head *bh[VEXFS_DIR_LEVEL_MAX + 1];
-	int pos[VEXFS_DIR_LEVEL_MAX + 1];
-	int levels;		/* bh[levels - 1] is the leaf */
-	u64 next;		/* least key of the next leaf; 0: none */
-};
-
-u64 vexfs_hash(const struct vexfs_sb_info *sbi, const char *name, int len);
-struct buffer_head *vexfs_dir_bread(struct inode *dir, u32 lblk, int level);
-int vexfs_dir_find(struct inode *dir, u64 key, struct vexfs_dpath *path);
-void vexfs_dpath_put(struct vexfs_dpath *path);
-struct vexfs_record *vexfs_dir_search(struct inode *dir,
-				      struct vexfs_leaf *leaf, u64 hash,
-				      const struct qstr *name);
-int vexfs_dir_lookup(struct inode *dir, const struct qstr *name, u32 *ino);
-int vexfs_dir_init(handle_t *handle, struct inode *dir);
-int vexfs_dir_add(handle_t *handle, struct inode *dir, const struct qstr *name,
-		  struct inode *inode);
-int vexfs_dir_remove(handle_t *handle, struct inode *dir,
-		     const struct qstr *name, u32 ino);
-int vexfs_dir_set(handle_t *handle, struct inode *dir, const struct qstr *name,
-		  u32 ino, struct inode *inode);
-u32 vexfs_dir_entries(const struct inode *dir);
-static inline unsigned int vexfs_record_size(unsigned int name_len)
+/* vector.c and vector_slot.c: what files and directories need of them */
+#ifdef CONFIG_VEXFS_VECTOR
+int vexfs_members_lock(struct inode *dir, bool nested);
+void vexfs_members_unlock(struct inode *dir);
+int vexfs_member_gone(handle_t *handle, struct inode *dir, struct inode *inode);
+int vexfs_collection_open(struct inode *dir);
+int vexfs_collection_gone(handle_t *handle, struct inode *dir);
+void vexfs_collection_close(struct inode *inode);
+void vexfs_store_evict(struct inode *store);
+void vexfs_slots_committed(struct vexfs_freed *freed, bool aborted);
+#else
+static inline int vexfs_members_lock(struct inode *dir, bool nested)
 {
-	return (VEXFS_DIR_NAME_OFFSET + name_len + 7) & ~7U;
+	return 0;
 }
+
+static inline void vexfs_members_unlock(struct inode *dir)
+{
+}
+
+static inline int vexfs_member_gone(handle_t *handle, struct inode *dir,
+				    struct inode *inode)
+{
+	return 0;
+}
+
+static inline int vexfs_collection_open(struct inode *dir)
+{
+	return 0;
+}
+
+static inline int vexfs_collection_gone(handle_t *handle, struct inode *dir)
+{
+	return 0;
+}
+
+static inline void vexfs_collection_close(struct inode *inode)
+{
+}
+
+static inline void vexfs_store_evict(struct inode *store)
+{
+}
+
+static inline void vexfs_slots_committed(struct vexfs_freed *freed,
+					 bool aborted)
+{
+}
+#endif
+
+/* volume.c */
+int vexfs_set_ro_compat(struct super_block *sb, u32 bit);
 
 /* orphan.c */
 int vexfs_orphan_add(handle_t *handle, struct inode *inode);
@@ -328,5 +388,7 @@ extern const struct file_operations vexfs_dir_ops;
 extern const struct file_operations vexfs_file_ops;
 extern const struct xattr_handler * const vexfs_xattr_handlers[];
 extern const struct super_operations vexfs_super_ops;
+
+#include "tree.h"
 
 #endif /* VEXFS_H */

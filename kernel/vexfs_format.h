@@ -6,6 +6,7 @@
 #ifndef VEXFS_FORMAT_H
 #define VEXFS_FORMAT_H
 
+#include <linux/bits.h>
 #include <linux/types.h>
 
 #include "include/uapi/vexfs.h"
@@ -38,6 +39,7 @@
 #define VEXFS_MAGIC_INDEX	VEXFS_TAG('V', 'X', 'D', 'I')
 #define VEXFS_MAGIC_XATTR	VEXFS_TAG('V', 'X', 'X', 'A')
 #define VEXFS_MAGIC_SYMLINK	VEXFS_TAG('V', 'X', 'S', 'Y')
+#define VEXFS_MAGIC_SLOTS	VEXFS_TAG('V', 'X', 'V', 'M')
 
 /* The header of a metadata block (section 3). */
 struct vexfs_header {
@@ -268,6 +270,36 @@ struct vexfs_xattr_entry {
 	__u8   name[];
 } __packed;
 
+/* Section 12. */
+#define VEXFS_SLOT_LBLK		0x80000000U	/* the slot map's first block */
+#define VEXFS_SLOT_ENTRIES	254
+#define VEXFS_SLOTS_MAX		0x7fffffffU
+#define VEXFS_STORE_BYTES	BIT_ULL(43)
+
+struct vexfs_store {
+	__le32 slots;
+	__le32 live;
+	__le16 dimension;
+	__u8   metric;
+	__u8   element;
+	__le32 stride;
+	__u8   zero[8];
+} __packed;
+
+struct vexfs_slot {
+	__le32 ino;
+	__le32 generation;
+	__le32 crc;
+	__le32 zero;
+} __packed;
+
+struct vexfs_slot_map {
+	struct vexfs_header h;
+	__le32 first_slot;
+	__le32 zero;
+	struct vexfs_slot e[VEXFS_SLOT_ENTRIES];
+} __packed;
+
 /* Fails to compile where the compiler lays a structure out otherwise. */
 static inline void vexfs_check_format(void)
 {
@@ -327,6 +359,14 @@ static inline void vexfs_check_format(void)
 	VEXFS_AT(vexfs_xattr_block, data, 0x20);
 	BUILD_BUG_ON(sizeof(struct vexfs_xattr_block) != VEXFS_BLOCK_SIZE);
 	BUILD_BUG_ON(sizeof(struct vexfs_xattr_entry) != 4);
+	BUILD_BUG_ON(sizeof(struct vexfs_store) != 24);
+	VEXFS_AT(vexfs_store, stride, 0x0c);
+	VEXFS_AT(vexfs_slot_map, e, 0x20);
+	BUILD_BUG_ON(sizeof(struct vexfs_slot_map) != VEXFS_BLOCK_SIZE);
+	BUILD_BUG_ON(sizeof(struct vexfs_ioc_info) != 112);
+	BUILD_BUG_ON(sizeof(struct vexfs_ioc_collection) != 64);
+	BUILD_BUG_ON(sizeof(struct vexfs_ioc_batch) != 16320);
+	BUILD_BUG_ON(sizeof(struct vexfs_ioc_search) != 16320);
 #undef VEXFS_AT
 }
 

@@ -130,7 +130,7 @@ int vexfs_super_read(struct super_block *sb)
 	sbi->hash_key.key[0] = le64_to_cpu(s->hash_key[0]);
 	sbi->hash_key.key[1] = le64_to_cpu(s->hash_key[1]);
 	sbi->ro_compat = le32_to_cpu(s->feature_ro_compat);
-	sbi->readable_only = sbi->ro_compat & ~VEXFS_RO_SHORT_JOURNAL;
+	sbi->readable_only = sbi->ro_compat & ~VEXFS_RO_KNOWN;
 	sbi->total_blocks = le64_to_cpu(s->total_blocks);
 	sbi->journal_start = le64_to_cpu(s->journal_start);
 	sbi->journal_blocks = le32_to_cpu(s->journal_blocks);
@@ -145,6 +145,71 @@ int vexfs_super_read(struct super_block *sb)
 	vexfs_set_uuid(sb, s->uuid);
 out:
 	brelse(bh);
+	return err;
+}
+
+/* Writes the superblock, or a backup of it, to @block. */
+static int vexfs_super_write(struct super_block *sb, u64 block,
+			     const struct vexfs_super *from)
+{
+	struct vexfs_sb_info *sbi = VEXFS_SB(sb);
+	struct vexfs_super *s;
+	struct buffer_head *bh;
+	int err;
+
+	bh = sb_getblk(sb, block);
+	if (!bh)
+		return -ENOMEM;
+	lock_buffer(bh);
+	memset(bh->b_data, 0, VEXFS_BLOCK_SIZE);
+	s = (struct vexfs_super *)bh->b_data;
+	*s = *from;
+	s->blocknr = cpu_to_le64(block);
+	s->checksum = 0;
+	s->checksum = cpu_to_le32(vexfs_crc(sbi, ~0U, s, VEXFS_BLOCK_SIZE));
+	set_buffer_uptodate(bh);
+	unlock_buffer(bh);
+	mark_buffer_dirty(bh);
+	err = sync_dirty_buffer(bh);
+	if (!err)
+		err = blkdev_issue_flush(sb->s_bdev);
+	brelse(bh);
+	return err ? vexfs_io_error(sb, "superblock", block, 0, true, err) : 0;
+}
+
+/* Sets a feature bit, before what it stands for is made (section 4). */
+int vexfs_set_ro_compat(struct super_block *sb, u32 bit)
+{
+	struct vexfs_sb_info *sbi = VEXFS_SB(sb);
+	struct vexfs_super *s = NULL;
+	struct buffer_head *bh;
+	int err = 0, i;
+
+	mutex_lock(&sbi->super_lock);
+	if (sbi->ro_compat & bit)
+		goto unlock;
+	bh = sb_bread(sb, 0);
+	if (!bh) {
+		err = vexfs_io_error(sb, "superblock", 0, 0, false, -EIO);
+		goto unlock;
+	}
+	s = kmemdup(bh->b_data, sizeof(*s), GFP_KERNEL);
+	brelse(bh);
+	if (!s) {
+		err = -ENOMEM;
+		goto unlock;
+	}
+	le32_add_cpu(&s->serial, 1);
+	s->feature_ro_compat |= cpu_to_le32(bit);
+	err = vexfs_super_write(sb, 0, s);
+	for (i = 0; i < 2 && !err; i++)
+		if (sbi->backup[i])
+			err = vexfs_super_write(sb, sbi->backup[i], s);
+	if (!err)
+		sbi->ro_compat |= bit;
+unlock:
+	mutex_unlock(&sbi->super_lock);
+	kfree(s);
 	return err;
 }
 
@@ -182,7 +247,7 @@ int vexfs_open_rw(struct super_block *sb)
 
 	if (sbi->readable_only) {
 		pr_err("vexfs (%s): unknown ro_compat features %#x, mount read-only\n",
-		       sb->s_id, sbi->ro_compat & ~VEXFS_RO_SHORT_JOURNAL);
+		       sb->s_id, sbi->ro_compat & ~VEXFS_RO_KNOWN);
 		return -EROFS;
 	}
 	if (bdev_read_only(sb->s_bdev))

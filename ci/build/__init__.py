@@ -4,6 +4,9 @@
 job.py       what a builder is given, and the interface
 kbuild.py    kernel modules, through the kernel's own Kbuild
 cargo.py     Rust binaries, through cargo and its JSON messages
+make.py      programs, through their own Makefile
+before.py    what a tree needs before its own build
+analysis.py  static checkers over the sources, their findings remembered
 sources.py   which files a build reads, their hash, the build folder's copy of them
 stamp.py     freshness: is this output from these inputs?
 messages.py  warnings and first errors out of compiler logs
@@ -16,7 +19,7 @@ from pathlib import Path
 from typing import Protocol
 
 from ci import store
-from ci.build import cargo, kbuild
+from ci.build import cargo, kbuild, make, sources
 from ci.build.job import Job
 from ci.model import Artifact
 
@@ -27,11 +30,12 @@ class _Builder(Protocol):
     def precheck(self, job: Job) -> None: ...
     def build(self, job: Job) -> Artifact: ...
     def inputs_hash(self, job: Job, output: Path, /) -> str: ...
+    def inputs(self, job: Job, output: Path, /) -> list[Path]: ...
     def command(self, job: Job) -> list[str]: ...
     def environment(self, job: Job) -> dict[str, str]: ...
 
 
-_BUILDERS: dict[str, _Builder] = {"kbuild": kbuild, "cargo": cargo}
+_BUILDERS: dict[str, _Builder] = {"kbuild": kbuild, "cargo": cargo, "make": make}
 
 
 def precheck(job: Job) -> None:
@@ -41,7 +45,7 @@ def precheck(job: Job) -> None:
 
 def build(job: Job) -> Artifact:
     """Build one artifact. Raises ProductFailure, Hang, UsageError or InfrastructureError."""
-    with store.lock(job.folder / ".vexci-lock"):  # two runs at once share the build folder: one after the other
+    with store.lock(job.folder / sources.LOCK):  # two runs at once share the build folder: one after the other
         return _BUILDERS[job.spec.builder].build(job)
 
 
@@ -50,7 +54,21 @@ def inputs_hash(job: Job, artifact: Artifact) -> str:
     return _BUILDERS[job.spec.builder].inputs_hash(job, artifact.path)
 
 
+def inputs(job: Job, artifact: Artifact) -> list[Path]:
+    """The files that the build of `artifact` reads, as far as they are the project's own."""
+    return _BUILDERS[job.spec.builder].inputs(job, artifact.path)
+
+
 def plain_command(job: Job) -> tuple[list[str], dict[str, str]]:
     """What a person would type to build it without the tool: argv, and what is added to the environment."""
     builder = _BUILDERS[job.spec.builder]
     return builder.command(job), builder.environment(job)
+
+
+def place(job: Job, artifact: Artifact) -> tuple[Path, Path] | None:
+    """Where the build tool left its notes of a module, and the folder of its sources that this is the copy of; None for a program."""
+    if job.kernel is None:
+        return None
+    folder = kbuild.place(job, artifact.path)
+    inside = folder.relative_to(job.folder) if folder.is_relative_to(job.folder) else Path()
+    return folder, job.spec.folder / inside

@@ -6,11 +6,13 @@ from __future__ import annotations
 import errno
 import json
 import os
+import shlex
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from ci import process, store
-from ci.build import messages, stamp
+from ci.build import before, messages, sources, stamp
 from ci.build.job import Job
 from ci.errors import InfrastructureError, ProductFailure, UsageError, VexciError
 from ci.model import DEFAULT_SET, Artifact
@@ -22,21 +24,41 @@ RUST_HINT = "install Rust with rustup (rustup.rs); ./inv doctor shows what is fo
 def precheck(job: Job) -> None:
     """The binary must exist in the package, and the features that it requires must be asked for (B1)."""
     process.find_program("cargo", hint=RUST_HINT)
-    if not (job.spec.folder / "Cargo.toml").is_file():
-        raise UsageError(f"{job.label}: no Cargo.toml in {job.relative(job.spec.folder)}")
+    if job.spec.recipe.toolchain:
+        _check_toolchain(job)
+    if not (job.source / "Cargo.toml").is_file():
+        raise UsageError(f"{job.label}: no Cargo.toml in {job.relative(job.source)}", hint="name its folder with 'work:'")
     metadata = _metadata(job)
     binaries = {target["name"]: target for package in metadata["packages"] for target in package["targets"] if "bin" in target["kind"]}
-    manifest = job.relative(job.spec.folder / "Cargo.toml")
+    manifest = job.relative(job.source / "Cargo.toml")
     if job.spec.output not in binaries:
         known = ", ".join(sorted(binaries)) or "none"
         raise UsageError(f"{job.label}: the package has no binary '{job.spec.output}' (it has: {known})", where=manifest)
     _check_features(job, binaries[job.spec.output], metadata, manifest)
 
 
+def _check_toolchain(job: Job) -> None:
+    """A toolchain is rustup's to choose, and is not downloaded in passing."""
+    err = process.scratch_file("toolchain.err")
+    env = {**os.environ, "RUSTUP_AUTO_INSTALL": "0"}
+    done = process.run([*cargo(job), "--version"], limits=Limits(60), stderr=err, env=env)
+    if not done.ok:
+        name = job.spec.recipe.toolchain
+        said = (done.error_text().strip().splitlines() or ["it said nothing"])[0]
+        raise UsageError(
+            f"{job.label}: the toolchain '{name}' cannot be used: {said}", where="vexci.yaml", hint=f"rustup toolchain install {name}"
+        )
+
+
+def cargo(job: Job) -> list[str]:
+    """How cargo is called for this artifact: with the manifest's toolchain, or the one that the tree itself asks for."""
+    return ["cargo", *([f"+{job.spec.recipe.toolchain}"] if job.spec.recipe.toolchain else [])]
+
+
 def _metadata(job: Job) -> dict[str, Any]:
-    argv = ["cargo", "metadata", "--no-deps", "--offline", "--format-version", "1"]
+    argv = [*cargo(job), "metadata", "--no-deps", "--offline", "--format-version", "1"]
     err = process.scratch_file("metadata.err")
-    done = process.run(argv, limits=Limits(60), cwd=job.spec.folder, stderr=err)
+    done = process.run(argv, limits=Limits(60), cwd=job.source, stderr=err)
     if not done.ok:
         reason = done.error_text().strip().splitlines()
         raise UsageError(f"{job.label}: cargo cannot read the package: {' '.join(reason)[:400]}")
@@ -88,18 +110,20 @@ def _quoted(names: list[str]) -> str:
 def build(job: Job) -> Artifact:
     """Build the binary."""
     log, err = job.log("json"), job.log("log")
+    if job.spec.recipe.before:
+        before.run(job, job.source, lambda: store.sha256_tree(job.spec.folder, sources.all_files(job.spec.folder)))
     started = _cargo(job, log, err)
     output = _executable(job, log, err)
 
     def rebuild() -> float:
         job.say("nothing proves where the output came from: building anew")
         package = _package(log, output)
-        argv = ["cargo", "clean", "--locked", "-p", package, "--profile", job.spec.profile, *_place(job)]
-        process.output(argv, deadline=120, cwd=job.spec.folder)
+        argv = [*cargo(job), "clean", "--locked", "-p", package, "--profile", job.spec.profile, *_place(job)]
+        process.output(argv, deadline=120, cwd=job.source)
         return _cargo(job, log, err)
 
     def warnings() -> int:
-        found = messages.from_cargo(messages.cargo_messages(log), job.relative(job.spec.folder))
+        found = messages.from_cargo(messages.cargo_messages(log), job.relative(job.source))
         return sum(1 for message in found if message.severity == "warning")
 
     inputs = inputs_hash(job, output)
@@ -112,7 +136,8 @@ def build(job: Job) -> Artifact:
 def command(job: Job) -> list[str]:
     """The cargo command line that builds the binary."""
     profile = ["--release"] if job.spec.profile == "release" else ["--profile", job.spec.profile]
-    argv = ["cargo", "build", *profile, "--bin", job.spec.output, "--locked", "--message-format", "json", *_place(job)]
+    target = ["--target", job.spec.recipe.target] if job.spec.recipe.target else []
+    argv = [*cargo(job), "build", *profile, *target, "--bin", job.spec.output, "--locked", "--message-format", "json", *_place(job)]
     return argv + (["--features", ",".join(job.spec.features)] if job.spec.features else [])
 
 
@@ -129,8 +154,26 @@ def _place(job: Job) -> list[str]:
 
 
 def environment(job: Job) -> dict[str, str]:
-    """What is added to the environment: the commit, for a binary that says of which one it is."""
-    return {"VEXCI_COMMIT": job.revision.label, "CARGO_TERM_COLOR": "never"}
+    """What is added to the environment: the commit, for a binary that says of which one it is; no path of this machine (V10)."""
+    return {"VEXCI_COMMIT": job.revision.label, "CARGO_TERM_COLOR": "never", "RUSTC_WRAPPER": str(_wrapper(job)), **job.clock}
+
+
+def _wrapper(job: Job) -> Path:
+    """A program that calls rustc and takes this machine's folders out of what it writes: two checkouts build the same bytes.
+
+    Not flags of cargo, because those of the environment would replace the ones that the tree itself sets. Cargo does not
+    build anew for another wrapper, so that a person's own `cargo build` and this one share their work.
+    """
+    home = os.environ.get("CARGO_HOME") or str(Path.home() / ".cargo")
+    inner = os.environ.get("RUSTC_WRAPPER", "")
+    maps = [f"--remap-path-prefix={old}={new}" for old, new in ((home, "/cargo"), (str(job.root), "."))]
+    chain = [shlex.quote(inner)] if inner and inner != str(job.folder / "rustc") else []
+    text = "\n".join(["#!/bin/sh", " ".join(["exec", *chain, '"$@"', *map(shlex.quote, maps)]), ""])
+    path = job.folder / "rustc"
+    if not path.is_file() or path.read_text() != text:
+        store.atomic_write(path, text)
+        path.chmod(0o755)
+    return path
 
 
 def _cargo(job: Job, log: Path, err: Path) -> float:
@@ -138,10 +181,10 @@ def _cargo(job: Job, log: Path, err: Path) -> float:
     started = stamp.begin(job.folder)
     done = process.run(
         command(job),
-        limits=job.limits,
+        limits=replace(job.limits, folder=job.spec.folder),
         log=log,
         stderr=err,
-        cwd=job.spec.folder,
+        cwd=job.source,
         env={**os.environ, **environment(job), **job.shared},
         what=job.label,
         progress=lambda _: job.say(messages.last_line(err)),
@@ -164,7 +207,7 @@ def _append_rendered(log: Path, err: Path) -> None:
 def _failure(job: Job, log: Path, err: Path, how: str) -> VexciError:
     if messages.disk_full(err.read_text(errors="backslashreplace"), job.spec.folder):
         return store.disk_error(OSError(errno.ENOSPC, "No space left on device"), job.spec.folder)
-    errors = messages.first_errors(messages.from_cargo(messages.cargo_messages(log), job.relative(job.spec.folder)))
+    errors = messages.first_errors(messages.from_cargo(messages.cargo_messages(log), job.relative(job.source)))
     said = [line for line in err.read_text(errors="backslashreplace").splitlines() if line.startswith("error")]
     summary = errors[0].text if errors else (said or ["its log is empty"])[0]
     return ProductFailure(
@@ -198,11 +241,19 @@ def _package(log: Path, output: Path) -> str:
 
 
 def inputs_hash(job: Job, output: Path) -> str:
-    """SHA-256 over the sources that cargo's dep-info names, the package's own files, and the parameters."""
-    names = ("Cargo.toml", "Cargo.lock", "build.rs", ".cargo/config.toml", "rust-toolchain.toml")
-    files = {job.spec.folder / name for name in names if (job.spec.folder / name).is_file()}
+    """SHA-256 over the inputs and the parameters."""
+    recipe = job.spec.recipe
+    extra = [recipe.target, recipe.toolchain] if recipe.target or recipe.toolchain else []
+    return store.sha256_tree(job.root, inputs(job, output), *job.spec.features, job.spec.profile, *extra)
+
+
+def inputs(job: Job, output: Path) -> list[Path]:
+    """The sources that cargo's dep-info names, and the package's own files."""
+    names = ("Cargo.toml", "Cargo.lock", "build.rs", ".cargo/config.toml", "rust-toolchain.toml", "rust-toolchain")
+    places = [job.source, *(p for p in job.source.parents if p.is_relative_to(job.spec.folder))]  # a workspace is above its members
+    files = {place / name for place in places for name in names if (place / name).is_file()}
     files |= {path for path in _dep_info(output) if path.is_file() and path.is_relative_to(job.root)}
-    return store.sha256_tree(job.root, files, *job.spec.features, job.spec.profile)
+    return list(files)
 
 
 def _dep_info(output: Path) -> list[Path]:
@@ -217,7 +268,7 @@ def _triple(output: Path, job: Job) -> str:
     folder = output.parent.parent.name
     if folder.count("-") >= 2:
         return folder
-    for line in process.output(["rustc", "-vV"], cwd=job.spec.folder).splitlines():
+    for line in process.output(["rustc", *cargo(job)[1:], "-vV"], cwd=job.source).splitlines():
         if line.startswith("host: "):
             return line.removeprefix("host: ")
     raise InfrastructureError("rustc -vV names no host triple")

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -14,6 +14,8 @@ from ci.parallel import JobServer
 from ci.process import Limits, cores
 from ci.revision import Revision
 from ci.store import RunFolder
+
+PROCESSES = 1500  # at a time; make -j and the linker of a large crate stay far below
 
 
 def _silent(_: str) -> None:
@@ -25,7 +27,7 @@ class Job:
     """One artifact for one target. `kernel` is None for a daemon; `say` shows what is going on.
 
     `spec` is as the feature set and the toolchain have it; `toolchain` is empty for the usual one. `server` are the
-    processors that it shares with other builds.
+    processors that it shares with other builds. `attempt` tells apart the logs of several builds of one artifact in one run.
     """
 
     spec: ArtifactSpec
@@ -37,6 +39,7 @@ class Job:
     feature_set: str = DEFAULT_SET
     toolchain: str = ""
     server: JobServer | None = field(default=None, compare=False)
+    attempt: str = ""
 
     @property
     def variant(self) -> str:
@@ -76,13 +79,47 @@ class Job:
         return self.server.fds if self.server else ()
 
     @property
+    def source(self) -> Path:
+        """Where in the sources a build tool that works on them in place is called."""
+        return self.spec.folder / self.spec.recipe.work
+
+    @property
+    def work(self) -> Path:
+        """Where in the build folder's copy of the sources the build tool is called."""
+        return self.folder / self.spec.recipe.work
+
+    @property
     def limits(self) -> Limits:
-        """A build that is silent for five minutes without using the CPU hangs (B10)."""
-        return Limits(self.spec.deadline, silence=min(300.0, self.spec.deadline), log_bytes=64 << 20)
+        """A build that is silent for five minutes without using the CPU hangs, and one that fills the disk is stopped (B10)."""
+        return Limits(
+            self.spec.deadline,
+            silence=min(300.0, self.spec.deadline),
+            log_bytes=64 << 20,
+            folder=self.folder if self.folder.is_dir() else None,
+            folder_bytes=self.spec.recipe.disk << 20,
+            processes=PROCESSES,
+        )
+
+    @property
+    def clock(self) -> dict[str, str]:
+        """The time that compilers and archivers take for now: the commit's, so that two builds of it say the same."""
+        return {"SOURCE_DATE_EPOCH": str(self.revision.time)} if self.revision.time else {}
+
+    def filled(self, words: Iterable[str]) -> list[str]:
+        """The words of a command or a variable of the manifest, with {folder}, {headers} and {kernel} put in."""
+        values = {"{folder}": str(self.folder)}
+        if self.kernel:
+            values.update({"{headers}": str(self.kernel.headers), "{kernel}": self.kernel.release})
+        found = []
+        for word in words:
+            for name, value in values.items():
+                word = word.replace(name, value)
+            found.append(word)
+        return found
 
     def log(self, suffix: str) -> Path:
         """A log file of this job in the run folder."""
-        return self.run.file("build", f"{self.slug}.{suffix}")
+        return self.run.file("build", f"{self.slug}{self.attempt}.{suffix}")
 
     def relative(self, path: Path) -> str:
         """A path as a person knows it: relative to the project where it lies inside."""

@@ -16,7 +16,7 @@ _BARE = re.compile(r"^(?:.*\b)?(?P<severity>ERROR|error|WARNING|\*\*\*)(?:\s*:|\
 # A tool that make could not start, or a rule that failed without a word from a compiler.
 _MAKE = re.compile(
     r"^(?:/bin/sh: \d+: (?P<missing>.+: not found)"
-    r"|make(?:\[\d+\])?: \*\*\* (?P<rule>\[.*\] Error \d+|No rule to make target .*))$"
+    r"|make(?:\[\d+\])?: \*\*\* (?P<rule>\[.*\] Error \d+|No rule to make target .*|.*: No such file or directory)(?:\.  Stop\.)?)$"
 )
 LEAST_FREE_BYTES = 1 << 20
 # Said by every out-of-tree build where the distribution ships no vmlinux; nothing that a module could change.
@@ -105,3 +105,9 @@ def last_line(log: Path) -> str:
         file.seek(max(0, file.tell() - 400))
         lines = file.read().decode(errors="replace").strip().splitlines()
     return lines[-1].strip()[:80] if lines else ""
+
+
+def last_words(log: Path) -> str:
+    """The last line of a log for a message, or that there is none."""
+    lines = log.read_text(errors="backslashreplace").strip().splitlines()
+    return lines[-1].strip() if lines else "it said nothing"

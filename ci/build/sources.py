@@ -12,6 +12,9 @@ from ci import store
 
 KBUILD_SUFFIXES = (".c", ".h", ".S")
 KBUILD_NAMES = ("Kbuild", "Makefile")
+# What builds leave beside the sources of a tree; a copy of it would be taken for what was built.
+_PRODUCTS = (".o", ".a", ".ko", ".mod", ".mod.c", ".cmd", ".su", ".order", ".symvers")
+LOCK = ".vexci-lock"
 _LIST = ".vexci-sources.json"
 
 
@@ -30,14 +33,29 @@ def _walk(folder: Path) -> Iterator[Path]:
             yield path
 
 
-def mirror(source: Path, target: Path) -> list[Path]:
-    """Make `target` hold the sources of `source`; returns the sources.
+def all_files(folder: Path) -> list[Path]:
+    """Everything in a foreign tree but hidden files and what builds leave: its Makefile may read any of it."""
+    return sorted(_walk_all(folder))
+
+
+def _walk_all(folder: Path) -> Iterator[Path]:
+    for path in folder.iterdir():
+        if path.name.startswith(".") or path.name in ("target", "__pycache__"):
+            continue
+        if path.is_dir() and not path.is_symlink():
+            yield from _walk_all(path)
+        elif path.is_file() and not path.name.endswith(_PRODUCTS):
+            yield path
+
+
+def mirror(source: Path, target: Path, *, everything: bool = False) -> list[Path]:
+    """Make `target` hold the sources of `source` (`everything` in a foreign tree); returns the sources.
 
     A file whose content changed gets the present time, whatever its own says, so that make rebuilds what
     depends on it; an unchanged one is not touched; one that vanished is removed.
     """
     target.mkdir(parents=True, exist_ok=True)
-    files = kbuild_files(source)
+    files = all_files(source) if everything else kbuild_files(source)
     before: dict[str, list[int]] = _read_list(target)
     now: dict[str, list[int]] = {}
     for file in files:
@@ -49,7 +67,9 @@ def mirror(source: Path, target: Path) -> list[Path]:
             continue
         if not copy.is_file() or copy.read_bytes() != file.read_bytes():
             copy.parent.mkdir(parents=True, exist_ok=True)
+            copy.unlink(missing_ok=True)  # it may be a read-only file, or a link, of the time before
             shutil.copyfile(file, copy)
+            copy.chmod(0o644 | (info.st_mode & 0o111))
     for name in before.keys() - now.keys():
         (target / name).unlink(missing_ok=True)
     if before != now:
@@ -66,3 +86,14 @@ def _read_list(target: Path) -> dict[str, list[int]]:
         shutil.rmtree(target)  # a damaged list: start from nothing rather than trust what lies there
         target.mkdir(parents=True)
         return {}
+
+
+def empty(folder: Path) -> None:
+    """Remove what a build folder holds, but not the lock that the caller has on it."""
+    for path in folder.iterdir():
+        if path.name == LOCK:
+            continue
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        else:
+            path.unlink()

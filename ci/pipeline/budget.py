@@ -8,11 +8,12 @@ from typing import Any
 import yaml
 
 from ci import process
-from ci.manifest import Manifest
+from ci.manifest import ArtifactSpec, Manifest
 from ci.model import Check, Verdict
 from ci.process import Limits
 
 _NAME = "the budget of warnings did not grow"
+_FINDINGS = "the budget of findings did not grow"
 
 
 def checks(manifest: Manifest) -> list[Check]:
@@ -23,6 +24,7 @@ def checks(manifest: Manifest) -> list[Check]:
     found = []
     for spec in manifest.artifacts:
         row = before.get(spec.name)
+        found += _findings(spec, row, where)
         old = row.get("warnings") if isinstance(row, dict) else None
         if not isinstance(old, int):
             continue
@@ -30,6 +32,21 @@ def checks(manifest: Manifest) -> list[Check]:
         now = "no budget" if spec.warnings is None else str(spec.warnings)
         detail = f"{now}, in {where} {old}" + ("" if good else f": put 'warnings: {old}' back and mend the new warnings")
         found.append(Check("V9", _NAME, spec.name, Verdict.PASS if good else Verdict.FAIL, detail))
+    return found
+
+
+def _findings(spec: ArtifactSpec, row: object, where: str) -> list[Check]:
+    """The same for each static checker (V11): one that is no longer asked has no budget at all, which is growth."""
+    before = row.get("findings") if isinstance(row, dict) else None
+    now = dict(spec.findings)
+    found = []
+    for checker, old in (before if isinstance(before, dict) else {}).items():
+        if not isinstance(old, int):
+            continue
+        good = checker in now and now[checker] <= old
+        seen = f"{checker} {now.get(checker, 'is not asked any more')}, in {where} {old}"
+        detail = seen if good else f"{seen}: put '{checker}: {old}' back under 'findings:' and mend the new ones"
+        found.append(Check("V11", _FINDINGS, spec.name, Verdict.PASS if good else Verdict.FAIL, detail))
     return found
 
 
@@ -47,7 +64,7 @@ def _committed(manifest: Manifest) -> tuple[dict[str, Any] | None, str]:
     if (
         shallow
         and _git(manifest, "rev-parse", "--verify", "HEAD^") is None
-        and any(spec.warnings is not None for spec in manifest.artifacts)
+        and any(spec.warnings is not None or spec.findings for spec in manifest.artifacts)
     ):
         return None, "this clone is shallow and does not hold the commit before; clone with a depth of 2"
     return {}, ""

@@ -17,6 +17,7 @@ from ci.build.job import Job
 from ci.errors import UsageError, VexciError
 from ci.manifest import ArtifactSpec, Manifest
 from ci.model import DEFAULT_SET, Artifact, KernelTarget, Kind, Verdict
+from ci.pipeline import expected
 from ci.reader import nearest
 
 ALL = "all"
@@ -44,12 +45,13 @@ class Cell:
 
 @dataclass(frozen=True)
 class Answer:
-    """What became of a cell: the artifact, or the error."""
+    """What became of a cell: the artifact, the error, or what the record says of a failure that was expected."""
 
     job: Job
     seconds: float
     artifact: Artifact | None = None
     error: VexciError | None = None
+    known: dict[str, str] | None = None
 
 
 def cells(manifest: Manifest, wanted: Filter) -> list[Cell]:
@@ -127,8 +129,10 @@ def possible(todo: Sequence[Job], wanted: Filter) -> list[Job]:
     return found
 
 
-def run(todo: Sequence[Job], shown: Callable[[Artifact], str]) -> list[Answer]:
+def run(todo: Sequence[Job], finished: Callable[[Job, Artifact], str]) -> list[Answer]:
     """Build all of them, as many at once as there are processors; one that fails does not stop the others.
+
+    `finished` is called for each artifact, and says how it is shown.
 
     What works in one target folder of cargo waits for each other there anyway, and so is one after the other here.
     """
@@ -143,7 +147,7 @@ def run(todo: Sequence[Job], shown: Callable[[Artifact], str]) -> list[Answer]:
                 server.take()
                 try:
                     with progress.item(todo[number].label) as item:
-                        answers[number] = _build(replace(todo[number], say=item.say, server=server), shown)
+                        answers[number] = _build(replace(todo[number], say=item.say, server=server), finished)
                 finally:
                     server.give()
 
@@ -157,16 +161,21 @@ def _place(job: Job, number: int) -> object:
     return (job.spec.folder, job.feature_set) if job.spec.builder == "cargo" else number
 
 
-def _build(job: Job, shown: Callable[[Artifact], str]) -> Answer:
+def _build(job: Job, finished: Callable[[Job, Artifact], str]) -> Answer:
     begin = time.monotonic()
     try:
         artifact = builders.build(job)
+        shown = finished(job, artifact)
     except VexciError as error:
         seconds = time.monotonic() - begin
+        excused = expected.known(job.spec, job.kernel.name if job.kernel else None, error)
+        if excused is not None:
+            console.verdict_line(Verdict.KNOWN, f"{job.label}: {excused['reason']} ({error.message})", seconds)
+            return Answer(job, seconds, known=excused)
         console.verdict_line(error.verdict, f"{job.label}: {error.message}", seconds)
         return Answer(job, seconds, error=error)
     seconds = time.monotonic() - begin
-    console.verdict_line(Verdict.PASS, shown(artifact), seconds)
+    console.verdict_line(Verdict.PASS, shown, seconds)
     return Answer(job, seconds, artifact)
 
 
@@ -174,12 +183,19 @@ def table(answers: Sequence[Answer]) -> console.Table:
     """All cells with their verdicts, those that failed with the reason and the place."""
     rows: list[Sequence[str | Verdict]] = []
     for answer in answers:
-        job, error = answer.job, answer.error
-        verdict = error.verdict if error else Verdict.PASS
-        said = str(error) if error else ("unchanged" if answer.artifact and answer.artifact.reused else "built")
+        job = answer.job
+        verdict, said = _outcome(answer)
         kernel = job.kernel.name if job.kernel else ""
         rows.append([verdict, job.spec.name, kernel, job.feature_set, job.toolchain or "usual", f"{answer.seconds:.1f} s", said])
     return console.Table("", ("verdict", "artifact", "kernel", "features", "toolchain", "time", "said"), rows)
+
+
+def _outcome(answer: Answer) -> tuple[Verdict, str]:
+    if answer.error:
+        return answer.error.verdict, str(answer.error)
+    if answer.known:
+        return Verdict.KNOWN, answer.known["reason"]
+    return Verdict.PASS, "unchanged" if answer.artifact and answer.artifact.reused else "built"
 
 
 def targets(todo: Sequence[Cell], resolve: Callable[[str], KernelTarget | None]) -> list[tuple[Cell, KernelTarget | None]]:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ci import console, process
+from ci.build.job import Job
 from ci.errors import ProductFailure, UsageError
 from ci.manifest import ArtifactSpec, Manifest
 from ci.model import Check, Kind, Verdict
@@ -76,19 +77,25 @@ def _run(session: Session, step: Step, checks: list[Check]) -> None:
 def _kernel_linters(session: Session, checks: list[Check]) -> None:
     """W=1, sparse and checkpatch over every module, for every kernel that is here; a warning is a failure."""
     from ci import build
-    from ci.build import kbuild
-    from ci.kernels import checkpatch
     from ci.pipeline import artifacts
 
     with session.record.stage("build") as stage:
         specs = [spec for spec in session.manifest.artifacts if spec.kind is Kind.KERNEL_MODULE]
         todo = artifacts.jobs(session, stage, specs, "")
         for job in {each.spec.name: each for each in todo}.values():
-            _finding(checks, f"checkpatch --strict, {job.spec.name}", kbuild.checkpatch(job, checkpatch.script(console.note)))
+            _finding(checks, f"checkpatch --strict, {job.spec.name}", _places(job, ["checkpatch"]))
         for job in todo:
             build.precheck(job)
-            places = [str(message) for message in kbuild.analyse(job)]
-            _finding(checks, f"W=1 and sparse, {job.label}", places)
+            _finding(checks, f"W=1 and sparse, {job.label}", _places(job, ["compiler", "sparse"]))
+
+
+def _places(job: Job, checkers: list[str]) -> list[str]:
+    """What these checkers find, also from memory, as verify does."""
+    from ci.build import analysis
+    from ci.kernels import checkpatch
+
+    looked = analysis.analyse(job, checkers, lambda: checkpatch.script(console.note))
+    return [f"{message.place}: {message.text}" for each in looked for message in each.findings]
 
 
 def _finding(checks: list[Check], name: str, places: list[str]) -> None:

@@ -27,6 +27,8 @@ class Session:
         self.requested = requested
         self.json = False
         self.artifacts: list[Artifact] | None = None
+        self.known: list[dict[str, str]] = []  # builds that failed as the manifest expects
+        self.release = False  # whether what is verified is to be released
         self.kernels: dict[str, KernelTarget] = {}
         self._verdict: Verdict | None = None
         self._detail = ""

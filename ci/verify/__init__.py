@@ -8,13 +8,16 @@ module*.py    kernel modules, one family of checks a file
 daemon.py     daemons; libraries.py what they need of the target
 drift.py      versions and names that stand in several places
 budget.py     the compiler's warnings
+findings.py   what static checkers said
+layout.py     structures that a C header and another language must have alike
+origin.py     the commit that it was built from
 explain.py    what each check's id means, from explanations.yaml
 """
 
 from __future__ import annotations
 
 from ci.model import Check, Kind
-from ci.verify import budget, common, daemon, module
+from ci.verify import budget, common, daemon, layout, module
 from ci.verify.subject import Subject
 
 
@@ -24,4 +27,4 @@ def verify(subject: Subject) -> list[Check]:
     if any(not check.verdict.ok for check in checks):
         return checks  # what is not the right kind of file has no further properties to look at
     own = module.checks(subject) if subject.spec.kind is Kind.KERNEL_MODULE else daemon.checks(subject)
-    return checks + own + budget.checks(subject)
+    return checks + own + layout.checks(subject) + budget.checks(subject)

@@ -21,10 +21,10 @@ def check(subject: Subject) -> Check:
     if isinstance(objects, str):
         return subject.check("B7", title, False, objects)
     read = {name for each in objects for name in each.read}
-    files = sources(subject.spec.folder)
+    files = sources(subject.sources)
     unused = [name for name in files if name not in read and not any(fnmatch(name, pattern) for pattern in subject.spec.not_compiled)]
     if not files:
-        return subject.check("B7", title, False, f"{subject.spec.folder} holds no source file")
+        return subject.check("B7", title, False, f"{subject.sources} holds no source file")
     detail = f"{len(files)} files" + (f", apart from {', '.join(subject.spec.not_compiled)}" if subject.spec.not_compiled else "")
     if unused:
         shown = ", ".join(unused[:5]) + (f" and {len(unused) - 5} more" if len(unused) > 5 else "")

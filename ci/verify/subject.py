@@ -17,7 +17,8 @@ class Subject:
     """One artifact with what it claims to be. `inputs_now` is the hash of its sources as they are now.
 
     `release` is the version that the whole project claims, empty where the manifest gives none. `build_folder` is where the
-    build tool worked; without it the artifact's own folder is meant.
+    build tool worked; without it the artifact's own folder is meant. `source_folder` is that of the sources which lie there as a
+    copy, without it that of the manifest.
     """
 
     artifact: Artifact
@@ -27,11 +28,17 @@ class Subject:
     run: RunFolder
     release: str = ""
     build_folder: Path | None = None
+    source_folder: Path | None = None
 
     @property
     def folder(self) -> Path:
         """Where the build tool left its objects and notes."""
         return self.build_folder or self.artifact.path.parent
+
+    @property
+    def sources(self) -> Path:
+        """The sources of which `folder` holds a copy."""
+        return self.source_folder or self.spec.folder
 
     def check(self, id: str, name: str, good: bool, detail: str, *evidence: Evidence) -> Check:
         """A check's result: `detail` says what was seen, and where it is wrong what was expected."""

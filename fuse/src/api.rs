@@ -10,7 +10,8 @@ use rustix::io::Errno;
 use crate::disk::DiskVolume;
 use crate::disk::xattr::SetMode;
 use crate::types::{
-    Attr, AttrChange, DirEntry, Handle, Ino, NewNode, Owner, RenameMode, SeekTo, SpaceReport,
+    Attr, AttrChange, Caller, DirEntry, Handle, Ino, NewNode, Owner, RenameMode, SeekTo,
+    SpaceReport,
 };
 use crate::volume::MemoryVolume;
 
@@ -21,6 +22,8 @@ pub struct Failure(pub i32);
 impl Failure {
     /// The volume cannot do that: EOPNOTSUPP.
     pub const UNSUPPORTED: Failure = Failure(Errno::OPNOTSUPP.raw_os_error());
+    /// There is no such ioctl: ENOTTY.
+    pub const NO_IOCTL: Failure = Failure(Errno::NOTTY.raw_os_error());
 }
 
 impl From<crate::Error> for Failure {
@@ -69,6 +72,9 @@ macro_rules! operations {
             }
             fn punch_hole(&mut self, _: Handle, _offset: u64, _len: u64) -> Outcome<()> {
                 Err(Failure::UNSUPPORTED)
+            }
+            fn ioctl(&mut self, _: Ino, _command: u32, _input: &[u8], _: &Caller<'_>) -> Outcome<Vec<u8>> {
+                Err(Failure::NO_IOCTL)
             }
             /// Makes all that was done so far as durable as the volume can.
             fn sync(&mut self) -> Outcome<()>;
@@ -139,6 +145,9 @@ macro_rules! operations {
             }
             fn punch_hole(&mut self, handle: Handle, offset: u64, len: u64) -> Outcome<()> {
                 Ok(DiskVolume::punch_hole(self, handle, offset, len)?)
+            }
+            fn ioctl(&mut self, ino: Ino, command: u32, input: &[u8], caller: &Caller<'_>) -> Outcome<Vec<u8>> {
+                Ok(DiskVolume::ioctl(self, ino, command, input, caller)?)
             }
             fn sync(&mut self) -> Outcome<()> {
                 Ok(DiskVolume::sync(self)?)

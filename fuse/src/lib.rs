@@ -6,7 +6,8 @@
 //! the feature `fuse_support`, `adapter::VexFs` answers the kernel's FUSE requests from either (they are [`Volume`]s),
 //! and the binary `vexfs_fuse` mounts it.
 
-#![forbid(unsafe_code)]
+// Only `disk/vector/scan.rs` allows it, to call code compiled for processor features that it has asked for.
+#![deny(unsafe_code)]
 
 #[cfg(feature = "fuse_support")]
 pub mod adapter;
@@ -17,13 +18,14 @@ mod error;
 mod inode;
 mod pages;
 mod types;
+pub mod uapi;
 mod volume;
 
 pub use api::{Failure, Outcome, Visit, Volume};
 pub use error::{Error, Result};
 pub use pages::PAGE_SIZE;
 pub use types::{
-    AtimePolicy, Attr, AttrChange, DirEntry, FileKind, Handle, Ino, NewNode, Owner, RenameMode,
-    SeekTo, SpaceReport, TimeChange,
+    AtimePolicy, Attr, AttrChange, Caller, DirEntry, FileKind, Handle, Ino, NewNode, Owner,
+    RenameMode, SeekTo, SpaceReport, TimeChange,
 };
 pub use volume::{Limits, MAX_FILE_SIZE, MAX_LINKS, MAX_NAME, MAX_SYMLINK, MemoryVolume};

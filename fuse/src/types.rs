@@ -180,3 +180,20 @@ pub struct SpaceReport {
     /// Longest name in bytes.
     pub name_max: u32,
 }
+
+/// Who asks, where the volume checks permissions itself: only for ioctls, which the kernel passes on unchecked.
+#[derive(Clone, Copy)]
+pub struct Caller<'a> {
+    /// User, and owner of what is made.
+    pub owner: Owner,
+    /// Further groups, looked up only if they decide.
+    pub groups: &'a dyn Fn() -> Vec<u32>,
+}
+
+impl std::fmt::Debug for Caller<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Caller")
+            .field("owner", &self.owner)
+            .finish_non_exhaustive()
+    }
+}

@@ -55,7 +55,10 @@ fn verbose_version_reports_what_was_compiled_in() {
     let info: serde_json::Value = serde_json::from_str(&stdout(&output)).expect("JSON");
     assert_eq!(info["name"], "vexfs_fuse");
     assert_eq!(info["version"], env!("CARGO_PKG_VERSION"));
-    assert_eq!(info["features"], serde_json::json!(["fuse_support"]));
+    assert_eq!(
+        info["features"],
+        serde_json::json!(["fuse_support", "vector"])
+    );
     assert_eq!(
         info["commit"],
         option_env!("VEXCI_COMMIT").unwrap_or("unknown")
@@ -65,7 +68,10 @@ fn verbose_version_reports_what_was_compiled_in() {
 #[test]
 fn the_feature_mark_is_in_the_file() {
     let binary = std::fs::read(env!("CARGO_BIN_EXE_vexfs_fuse")).expect("readable");
-    let mark = format!("vexfs_fuse {}\nfuse_support\n", env!("CARGO_PKG_VERSION"));
+    let mark = format!(
+        "vexfs_fuse {}\nfuse_support\nvector\n",
+        env!("CARGO_PKG_VERSION")
+    );
     assert!(binary.windows(mark.len()).any(|at| at == mark.as_bytes()));
     assert!(binary.windows(16).any(|at| at == b".vexfs.features\0"));
 }

@@ -1,30 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Devices that cannot be written, or fail, or are somebody else's.
 
+mod stores;
+
 use std::sync::Arc;
-use vexfs::disk::mkfs::{self, Identity};
+
+use stores::{open, quiet, volume};
 use vexfs::disk::state::ERROR;
 use vexfs::disk::{
     Access, Block, BlockDevice, Error, FileDevice, MemoryDevice, MetaRead, OpenOptions, Store,
 };
-
-fn volume(blocks: u64) -> Arc<MemoryDevice> {
-    let device = MemoryDevice::new(blocks);
-    mkfs::format(&device, &mkfs::Options::new(Identity::from_seed(&[7; 16]))).expect("mkfs");
-    Arc::new(device)
-}
-
-fn quiet() -> OpenOptions {
-    OpenOptions {
-        log: Arc::new(|_| {}),
-        clock: Arc::new(|| 1_000_000_007),
-        ..OpenOptions::default()
-    }
-}
-
-fn open(device: &Arc<MemoryDevice>) -> Store {
-    Store::open(device.clone(), quiet()).expect("open")
-}
 
 #[test]
 fn a_read_only_device_is_replayed_into_memory() {

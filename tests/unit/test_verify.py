@@ -77,12 +77,15 @@ def test_a_daemon_that_is_what_it_claims_passes(tmp_path: Path, daemon: Path) ->
         ('puts("Usage: another");', "its answer lacks: 'Usage: demo_fuse'"),
         ("*(volatile int *)0 = 1;", "killed by SIGSEGV"),
         ('puts("Usage: demo_fuse"); puts("{}");', "no JSON object"),
+        ('fputs("Usage: demo_fuse", stderr);', "its answer lacks: 'Usage: demo_fuse'"),
+        ('for (;;) puts("Usage: demo_fuse");', "flooded its log"),
+        ('puts(c == 2 && !strcmp(v[1], "--version") ? "{\\"features\\": 1}" : "Usage: demo_fuse");', "'features' is no list"),
         (
             'puts(c == 2 && !strcmp(v[1], "--version") ? "{\\"features\\": []}" : "Usage: demo_fuse");',
             "shows only: nothing",
         ),
     ],
-    ids=["exits non-zero", "hangs", "says something else", "crashes", "no JSON", "lacks the feature"],
+    ids=["exits non-zero", "hangs", "says something else", "crashes", "no JSON", "errors only", "floods", "no list", "lacks the feature"],
 )
 def test_a_daemon_that_does_not_answer_as_documented_fails_v4(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, body: str, says: str
@@ -149,6 +152,17 @@ def test_a_library_is_no_program(tmp_path: Path) -> None:
     subprocess.run(["gcc", "-shared", "-o", tmp_path / "daemon", source], check=True, timeout=60)
     wrong = failing(tmp_path, artifact(tmp_path / "daemon", Kind.DAEMON))
     assert [check.id for check in wrong] == ["V4"] and "a library or an object" in wrong[0].detail
+
+
+def test_a_script_and_a_program_that_may_not_be_executed_are_no_daemon(tmp_path: Path, daemon: Path) -> None:
+    script = tmp_path / "script"
+    script.write_text("#!/bin/sh\necho 'Usage: demo_fuse'\n")
+    script.chmod(0o755)
+    wrong = failing(tmp_path, artifact(script, Kind.DAEMON))
+    assert [check.id for check in wrong] == ["B5"] and "no ELF file" in wrong[0].detail
+    daemon.chmod(0o644)
+    wrong = failing(tmp_path, artifact(daemon, Kind.DAEMON))
+    assert [check.id for check in wrong] == ["V4"] and "no execute permission" in wrong[0].detail
 
 
 def test_a_file_that_is_missing_a_link_or_a_folder_fails_b4(tmp_path: Path, daemon: Path) -> None:

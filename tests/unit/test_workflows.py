@@ -22,7 +22,7 @@ WORKFLOWS = sorted((PROJECT / ".github/workflows").glob("*.y*ml"))
 # Put together here, so that this file does not hold what it forbids.
 FORBIDDEN = ["|| " + "true", "continue-on-" + "error", "TO" + "DO", "FIX" + "ME", "XX" + "X"]
 # The kernel's own rule: what is linked into it says so. Everything else is Apache.
-KERNEL_CODE = ("kernel/", "tests/zoo/kernel", "tests/zoo/modules/")
+KERNEL_CODE = ("kernel/", "tests/zoo/kernel", "tests/zoo/modules/", "examples/adopting/driver/", "examples/adopting/legacy/")
 QUOTING = {"ci/build/stamp.py"}  # its hint to the user names the habit that this test forbids
 WITHOUT_SPDX = re.compile(r"(^|/)(LICENSE|\.gitignore|Cargo\.lock)$|^LICENSES/|\.(md|txt|json|golden|log)$|^\.ci/.*\.txt$")
 

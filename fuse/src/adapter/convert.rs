@@ -29,6 +29,14 @@ pub(super) fn owner(request: &Request) -> Owner {
     }
 }
 
+/// Further groups of a process, which a request does not carry. None if it is gone, or lives where it cannot be seen.
+pub(super) fn groups(pid: u32) -> Vec<u32> {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("Groups:"));
+    let words = line.unwrap_or_default().split_whitespace();
+    words.filter_map(|word| word.parse().ok()).collect()
+}
+
 pub(super) fn perm(mode: u32) -> u16 {
     (mode & 0o7777) as u16
 }

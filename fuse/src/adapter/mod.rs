@@ -2,9 +2,8 @@
 //! Answers the kernel's FUSE requests from a [`Volume`].
 //!
 //! Nothing is decided here: a request is decoded, handed to the volume under its lock, and the answer encoded.
-//! What is not implemented (`copy_file_range`, `ioctl`, file locks across mounts) is left to fuser's defaults, which
-//! answer `ENOSYS`; the kernel then gives programs `EOPNOTSUPP` or `ENOTTY`, or does the work itself where it can
-//! (locks, copies).
+//! What is not implemented (`copy_file_range`, file locks across mounts) is left to fuser's defaults, which answer
+//! `ENOSYS`; the kernel then gives programs `EOPNOTSUPP`, or does the work itself where it can (locks, copies).
 
 mod convert;
 
@@ -12,21 +11,22 @@ use std::ffi::OsStr;
 use std::ops::ControlFlow;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 use std::time::{Duration, SystemTime};
 
 use fuser::{
-    BsdFileFlags, Errno, FileHandle, Filesystem, FopenFlags, Generation, INodeNo, LockOwner,
-    OpenFlags, RenameFlags, ReplyAttr, ReplyCreate, ReplyData, ReplyDirectory, ReplyEmpty,
-    ReplyEntry, ReplyLseek, ReplyOpen, ReplyStatfs, ReplyWrite, ReplyXattr, Request, TimeOrNow,
-    WriteFlags,
+    BsdFileFlags, Errno, FileHandle, Filesystem, FopenFlags, Generation, INodeNo, IoctlFlags,
+    LockOwner, Notifier, OpenFlags, RenameFlags, ReplyAttr, ReplyCreate, ReplyData, ReplyDirectory,
+    ReplyEmpty, ReplyEntry, ReplyIoctl, ReplyLseek, ReplyOpen, ReplyStatfs, ReplyWrite, ReplyXattr,
+    Request, TimeOrNow, WriteFlags,
 };
 
 use self::convert::{
-    encode, errno, file_type, ino, new_node, owner, perm, rename_mode, time_change,
+    encode, errno, file_type, groups, ino, new_node, owner, perm, rename_mode, time_change,
 };
 use crate::disk::xattr::SetMode;
-use crate::{Attr, AttrChange, Error, Failure, Handle, NewNode, Outcome, SeekTo, Volume};
+use crate::uapi::IOC_VECTOR_ADD;
+use crate::{Attr, AttrChange, Caller, Error, Failure, Handle, NewNode, Outcome, SeekTo, Volume};
 
 /// How long the kernel may keep names and attributes. All changes come through the kernel, and it drops what its own
 /// operations change, so that this never makes an answer stale.
@@ -46,6 +46,7 @@ const XATTR_REPLACE: i32 = 2;
 /// A volume as a FUSE file system.
 pub struct VexFs {
     volume: Shared,
+    notifier: Arc<OnceLock<Notifier>>,
 }
 
 /// A volume between the session and whoever else works on it.
@@ -58,7 +59,27 @@ impl VexFs {
     /// Serves `volume`.
     #[must_use]
     pub fn new(volume: Shared) -> Self {
-        Self { volume }
+        Self {
+            volume,
+            notifier: Arc::default(),
+        }
+    }
+
+    /// Where the session's notifier goes, once there is one: an ioctl that makes files has to tell the kernel so.
+    #[must_use]
+    pub fn notifier(&self) -> Arc<OnceLock<Notifier>> {
+        Arc::clone(&self.notifier)
+    }
+
+    /// What the kernel knows of a directory is out of date. Names that are not there it never remembers: they are
+    /// answered with an error, and so without a time to keep them.
+    fn has_changed(&self, dir: INodeNo) {
+        if let Some(notifier) = self.notifier.get()
+            && let Err(error) = notifier.inval_inode(dir, -1, 0)
+            && error.raw_os_error() != Some(rustix::io::Errno::NOENT.raw_os_error())
+        {
+            log::warn!("the kernel could not be told of a change in inode {dir}: {error}");
+        }
     }
 
     fn volume(&self) -> Outcome<MutexGuard<'_, Served>> {
@@ -474,6 +495,36 @@ impl Filesystem for VexFs {
         self.reply_empty(reply, |volume| {
             volume.remove_xattr(ino(node), name.as_bytes())
         });
+    }
+
+    fn ioctl(
+        &self,
+        request: &Request,
+        node: INodeNo,
+        _: FileHandle,
+        _: IoctlFlags,
+        command: u32,
+        input: &[u8],
+        _out_size: u32,
+        reply: ReplyIoctl,
+    ) {
+        let pid = request.pid();
+        let caller = Caller {
+            owner: owner(request),
+            groups: &|| groups(pid),
+        };
+        let done = self
+            .volume()
+            .and_then(|mut volume| volume.ioctl(ino(node), command, input, &caller));
+        match done {
+            Ok(answer) => {
+                reply.ioctl(0, &answer);
+                if command == IOC_VECTOR_ADD {
+                    self.has_changed(node);
+                }
+            }
+            Err(error) => reply.error(errno(error)),
+        }
     }
 
     fn statfs(&self, _: &Request, _: INodeNo, reply: ReplyStatfs) {

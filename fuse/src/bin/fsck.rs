@@ -31,7 +31,7 @@ struct Arguments {
     /// Change nothing: a log is replayed in memory
     #[arg(short = 'n', conflicts_with = "yes")]
     no: bool,
-    /// Replay the log, clean orphans, and repair what can be repaired
+    /// Replay the log, clean orphans, and repair what is wrong. -p and -a, as fsck(8) passes them at boot, are the same
     #[arg(short = 'y', short_aliases = ['p', 'a'])]
     yes: bool,
     /// Accepted for fsck(8): every check is a full one
@@ -74,19 +74,25 @@ fn run(arguments: &Arguments) -> Result<u8> {
                 report.pending
             );
         }
-        return Ok(if report.is_clean() {
-            CLEAN
-        } else {
-            UNCORRECTED
-        });
+        if report.is_clean() {
+            println!("clean");
+            return Ok(CLEAN);
+        }
+        println!(
+            "{} errors were found; -y repairs them",
+            report.findings.len()
+        );
+        return Ok(UNCORRECTED);
     }
     let (first, last) = fsck::repair(device, &|line| println!("{line}"))?;
     show(&first);
     if !last.is_clean() {
-        println!("{} errors are left", last.findings.len());
+        println!("{} errors are left:", last.findings.len());
+        show(&last);
         return Ok(UNCORRECTED);
     }
     let changed = !first.is_clean() || first.pending > 0;
+    println!("{}", if changed { "repaired" } else { "clean" });
     Ok(if changed { REPAIRED } else { CLEAN })
 }
 

@@ -22,6 +22,7 @@ impl Store {
             return Ok(());
         };
         let done = self.commit_to(&mut journal);
+        self.commits += u64::from(done.is_ok());
         let done = done.or_else(|error| self.abort(&mut journal, error));
         self.journal = Some(journal);
         done

@@ -31,9 +31,8 @@ pub const ROOT_INO: u32 = 1;
 pub const RO_COMPAT_SHORT_JOURNAL: u32 = 1;
 /// ro_compat: there is, or was, a vector collection.
 pub const RO_COMPAT_VECTOR: u32 = 2;
-/// ro_compat bits that this library knows. Not VECTOR: without the code for collections, changes would leave vectors
-/// behind whose files are gone.
-pub const RO_COMPAT_KNOWN: u32 = RO_COMPAT_SHORT_JOURNAL;
+/// ro_compat bits that this library knows.
+pub const RO_COMPAT_KNOWN: u32 = RO_COMPAT_SHORT_JOURNAL | RO_COMPAT_VECTOR;
 /// Offset of a group block's inode bitmap.
 pub const INODE_BITMAP: usize = 0x40;
 /// Offset of a group block's block bitmap.

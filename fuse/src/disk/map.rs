@@ -2,9 +2,10 @@
 //! What an inode's extent tree maps, read from a volume and changed in a transaction.
 
 use super::extents::{
-    self, Extent, LBLK_END, Node, Nodes, ReadNodes, Tree, encode_block, parse_block,
+    self, Extent, LBLK_END, Node, Nodes, RawNode, ReadNodes, Tree, encode_block, parse_block,
+    parse_root,
 };
-use super::{Error, Expect, Inode, Kind, MetaRead, Result, Tx, corrupt};
+use super::{Block, Error, Expect, Geometry, Inode, Kind, MetaRead, Result, Tx, corrupt};
 
 /// Blocks that mapping or unmapping one extent may change: a node a level and its split, the root's move, the group and
 /// summary blocks of what is taken or given back, the inode and the state.
@@ -27,8 +28,73 @@ fn load<R: MetaRead + ?Sized>(
         owner: ino,
         generation,
     };
-    let block = meta.read_meta(pblk, expect, &|_| Ok(()))?;
+    let block = meta.read_meta(pblk, expect, &|block| {
+        check_node(meta.geometry(), (ino, pblk), depth, block)
+    })?;
     parse_block(&block, depth).map_err(|field| report(meta, ino, pblk, field))
+}
+
+/// All that a node can be checked for without its parent. Only what passes is kept in memory, where [`quick`] trusts it.
+fn check_node(
+    geometry: &Geometry,
+    (ino, pblk): (u32, u64),
+    depth: u16,
+    block: &Block,
+) -> Result<()> {
+    let usable = |pblk, len| geometry.is_usable_run(pblk, len);
+    parse_block(block, depth)
+        .and_then(|node| node.check(0, LBLK_END, usable))
+        .map_err(|field| corrupt(Kind::Extent, pblk, Some(ino), field))
+}
+
+/// [`find`] where everything is as it should be; none where a closer look is needed.
+fn quick<R: MetaRead + ?Sized>(
+    meta: &R,
+    ino: u32,
+    inode: &Inode,
+    lblk: u64,
+) -> Result<Option<Extent>> {
+    let geometry = meta.geometry();
+    let usable = |pblk, len| geometry.is_usable_run(pblk, len);
+    let checked = parse_root(&inode.root).and_then(|root| {
+        root.check(0, LBLK_END, usable)?;
+        Ok(root)
+    });
+    let Ok(Node::Inner(mut depth, children)) = checked else {
+        return Ok(None);
+    };
+    let i = children.partition_point(|child| u64::from(child.lblk) <= lblk);
+    let i = i.saturating_sub(1);
+    let Some(child) = children.get(i) else {
+        return Ok(None);
+    };
+    let mut pblk = child.pblk;
+    let mut low = if i == 0 { 0 } else { child.lblk };
+    let mut high = children
+        .get(i + 1)
+        .map_or(LBLK_END, |next| next.lblk.into());
+    loop {
+        depth -= 1;
+        let expect = Expect::of_inode(Kind::Extent, ino, inode.generation);
+        let block = meta.read_meta(pblk, expect, &|block| {
+            check_node(geometry, (ino, pblk), depth, block)
+        })?;
+        let Some(node) = RawNode::new(&block, depth) else {
+            return Ok(None);
+        };
+        if depth == 0 {
+            let found = node.extent(lblk);
+            return Ok(found.filter(|extent| extent.lblk >= low && extent.end() <= high));
+        }
+        let Some((child, next)) = node.child(lblk) else {
+            return Ok(None);
+        };
+        if child.lblk > low && u64::from(child.lblk) <= lblk {
+            low = child.lblk;
+        }
+        high = next.map_or(high, |next| high.min(next.into()));
+        pblk = child.pblk;
+    }
 }
 
 fn report<R: MetaRead + ?Sized>(meta: &R, ino: u32, pblk: u64, field: &'static str) -> Error {
@@ -114,6 +180,9 @@ pub(crate) fn find<R: MetaRead + ?Sized>(
     inode: &Inode,
     lblk: u64,
 ) -> Result<Option<Extent>> {
+    if let Some(found) = quick(meta, ino, inode, lblk)? {
+        return Ok(Some(found));
+    }
     let generation = inode.generation;
     let mut reader = Reader {
         meta,

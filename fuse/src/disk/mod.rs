@@ -28,6 +28,7 @@ pub mod summary;
 mod superblock;
 mod symlink;
 mod tx;
+pub mod vector;
 pub mod volume;
 pub mod xattr;
 

@@ -56,6 +56,7 @@ impl Store {
             journal: None,
             is_aborted: AtomicBool::new(false),
             data_is_dirty: AtomicBool::new(false),
+            commits: 0,
             generations: 0,
         };
         store.read_state()?;
@@ -114,6 +115,7 @@ impl Store {
             return Err(Error::ReadOnly(self.device.name().to_owned()));
         }
         refuse_unknown(&self.superblock)?;
+        self.superblock.refresh_backups(&*self.device)?;
         let mut journal = Journal::open(self.device.clone(), Place::of(&self.superblock))?;
         let errno = journal.errno();
         let now = (self.options.clock)();

@@ -38,6 +38,8 @@ pub struct OpenOptions {
     pub log: Arc<dyn Fn(&str) + Send + Sync>,
     /// Called once at a failure with [`ErrorPolicy::Panic`].
     pub fatal: Arc<dyn Fn() + Send + Sync>,
+    /// Bytes of vectors kept in memory at most; larger collections are read at each search.
+    pub vector_memory: u64,
 }
 
 impl Default for OpenOptions {
@@ -50,6 +52,7 @@ impl Default for OpenOptions {
             clock: Arc::new(system_time),
             log: Arc::new(|line| eprintln!("{line}")),
             fatal: Arc::new(|| {}),
+            vector_memory: 512 << 20,
         }
     }
 }
@@ -196,6 +199,8 @@ pub struct Store {
     pub(super) is_aborted: AtomicBool,
     pub(super) data_is_dirty: AtomicBool,
     pub(super) reporter: Reporter,
+    /// Commits that succeeded.
+    pub(super) commits: u64,
     /// Counts new generations, so that no two are made from the same bytes.
     pub(super) generations: u64,
 }
@@ -336,6 +341,23 @@ impl Store {
     #[must_use]
     pub fn has_pinned(&self) -> bool {
         !self.pinned.is_empty()
+    }
+
+    /// How often the running transaction was committed: what was done at one count is durable at a higher one.
+    #[must_use]
+    pub fn commits(&self) -> u64 {
+        self.commits
+    }
+
+    /// Set an ro_compat feature bit durably: to be done before the first structure that needs it.
+    pub fn set_feature(&mut self, ro_compat: u32) -> Result<()> {
+        self.check_writable()?;
+        if self.superblock.ro_compat() & ro_compat == ro_compat {
+            return Ok(());
+        }
+        let device = Arc::clone(&self.device);
+        let done = self.superblock.rewrite(&*device, ro_compat);
+        done.or_else(|error| self.fail(error))
     }
 
     /// Free blocks.

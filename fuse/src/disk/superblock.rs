@@ -139,6 +139,31 @@ impl Superblock {
         Ok(())
     }
 
+    /// Whether `copy` is what a rewrite leaves of a backup when it is cut off: one serial behind, and else different in
+    /// feature bits only.
+    #[must_use]
+    pub fn is_one_behind(&self, copy: &Superblock) -> bool {
+        let mut next = copy.raw;
+        let serial = next.serial.get().wrapping_add(1);
+        let added = self.ro_compat() & !copy.ro_compat();
+        next.serial = serial.into();
+        next.feature_ro_compat = (copy.ro_compat() | added).into();
+        let next = Superblock { raw: next };
+        copy.ro_compat() & !self.ro_compat() == 0 && next.to_block(0)[..] == self.to_block(0)[..]
+    }
+
+    /// Write the backups that are not equal to this one, and flush.
+    pub(super) fn refresh_backups(&self, device: &dyn BlockDevice) -> Result<()> {
+        let stale = |at: &u64| {
+            let copy = Superblock::read_at(device, *at);
+            *at != 0 && copy.is_ok_and(|copy| self.is_one_behind(&copy))
+        };
+        match self.geometry().backup.iter().any(stale) {
+            true => self.write_backups(device),
+            false => Ok(()),
+        }
+    }
+
     /// Write the backups and flush.
     pub(super) fn write_backups(&self, device: &dyn BlockDevice) -> Result<()> {
         for at in self.geometry().backup.into_iter().filter(|&at| at != 0) {

@@ -76,8 +76,13 @@ pub(crate) fn split_name(full: &[u8]) -> Result<(u8, &[u8])> {
 ///
 /// # Errors
 /// The name of the field that is wrong.
-pub(crate) fn parse(mut bytes: &[u8]) -> std::result::Result<Vec<Attribute>, &'static str> {
-    let mut all: Vec<Attribute> = Vec::new();
+pub(crate) fn parse(bytes: &[u8]) -> std::result::Result<Vec<Attribute>, &'static str> {
+    let mut all = Vec::new();
+    parse_into(bytes, &mut all).map(|()| all)
+}
+
+/// Takes in the attributes before the first that is wrong.
+fn parse_into(mut bytes: &[u8], all: &mut Vec<Attribute>) -> std::result::Result<(), &'static str> {
     while let [namespace, name_len, low, high, rest @ ..] = bytes {
         let (name_len, value_len) = (
             usize::from(*name_len),
@@ -109,7 +114,7 @@ pub(crate) fn parse(mut bytes: &[u8]) -> std::result::Result<Vec<Attribute>, &'s
         bytes = next;
     }
     if bytes.is_empty() {
-        Ok(all)
+        Ok(())
     } else {
         Err("used")
     }
@@ -183,6 +188,53 @@ impl Attributes {
             return Err(fail(Kind::Xattr, inode.xattr_block, "name"));
         }
         Ok(Self { inline, outside })
+    }
+
+    /// What can still be read of attributes that fail a check. `outside` says whether the block is the inode's.
+    ///
+    /// # Errors
+    /// Reading failed.
+    pub(crate) fn salvage<R: MetaRead + ?Sized>(
+        meta: &R,
+        ino: u32,
+        inode: &Inode,
+        outside: bool,
+    ) -> Result<Self> {
+        let mut all = Self {
+            inline: Vec::new(),
+            outside: Vec::new(),
+        };
+        let length = usize::from(inode.xattr_len).min(INLINE);
+        // Why it ends is known: the check has failed.
+        let _ = parse_into(&inode.xattr[..length], &mut all.inline);
+        if outside && inode.xattr_block != 0 {
+            match meta.read_meta(inode.xattr_block, expect(ino, inode), &|_| Ok(())) {
+                Ok(block) => {
+                    let used = usize::from(block.get_u16(USED)).min(ROOM);
+                    let _ = parse_into(&block[FIRST..FIRST + used], &mut all.outside);
+                }
+                Err(Error::Corrupt(_)) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        let inline = &all.inline;
+        let twice = |a: &Attribute| inline.iter().any(|b| b.is(a.namespace, &a.name));
+        all.outside.retain(|attribute| !twice(attribute));
+        Ok(all)
+    }
+
+    /// Whether the block is needed.
+    pub(crate) fn has_outside(&self) -> bool {
+        !self.outside.is_empty()
+    }
+
+    /// Puts them into the inode, and into its block behind the header.
+    pub(crate) fn encode(&self, inode: &mut Inode, block: &mut Block) {
+        inode.xattr = [0; INLINE];
+        inode.xattr_len = encode(&self.inline, &mut inode.xattr) as u16;
+        block[USED..].fill(0);
+        let used = encode(&self.outside, &mut block[FIRST..]);
+        block.put_u16(USED, used as u16);
     }
 
     /// All of them.

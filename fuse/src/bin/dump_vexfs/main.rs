@@ -8,6 +8,7 @@ mod files;
 mod image;
 mod log;
 mod text;
+mod uapi;
 
 use clap::Parser;
 use image::Image;
@@ -73,6 +74,9 @@ enum What {
     Path { path: String },
     /// Everything but contents.
     All,
+    /// The interface to programs, of no volume in particular.
+    #[command(hide = true)]
+    Uapi,
 }
 
 fn main() -> ExitCode {
@@ -90,8 +94,12 @@ fn show(arguments: &Arguments) -> Result<Value> {
     if let What::Super { n: Some(n) } = arguments.what {
         return image::superblock_at(&arguments.image, n);
     }
+    if let What::Uapi = arguments.what {
+        return Ok(uapi::show());
+    }
     let image = Image::open(&arguments.image, arguments.replay)?;
     match &arguments.what {
+        What::Uapi => Ok(uapi::show()),
         What::Super { .. } => Ok(blocks::superblock(image.superblock())),
         What::State => blocks::state(&image),
         What::Summary { group } => blocks::summary(&image, *group),

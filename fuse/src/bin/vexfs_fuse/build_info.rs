@@ -5,10 +5,11 @@
 const NAME: &str = "vexfs_fuse";
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 
-/// Cargo features that the compiler saw.
+/// Cargo features that the compiler saw, and what is always in.
 const FEATURES: &[&str] = &[
     #[cfg(feature = "fuse_support")]
     "fuse_support",
+    "vector",
 ];
 
 /// The text of [`MARK`]: a line `vexfs_fuse <version>`, then one line a feature.

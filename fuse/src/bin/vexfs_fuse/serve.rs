@@ -64,8 +64,11 @@ fn serve(
 ) -> Result<(), Failure> {
     let shown = mountpoint.display();
     let filesystem = VexFs::new(Arc::clone(volume));
+    let notifier = filesystem.notifier();
     let mut session = Session::new(filesystem, mountpoint, &options.fuse_config())
         .map_err(|error| format!("cannot mount on {shown}: {error}"))?;
+    // It was empty: the session is new.
+    let _ = notifier.set(session.notifier());
     let unmounter = session.unmount_callable();
     thread::Builder::new()
         .name("session".to_owned())

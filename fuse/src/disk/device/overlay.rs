@@ -22,6 +22,13 @@ impl OverlayDevice {
             written: RwLock::default(),
         }
     }
+
+    /// The blocks that were written.
+    #[must_use]
+    pub fn written(&self) -> Vec<u64> {
+        let written = self.written.read().unwrap_or_else(PoisonError::into_inner);
+        written.keys().copied().collect()
+    }
 }
 
 impl BlockDevice for OverlayDevice {

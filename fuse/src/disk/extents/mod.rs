@@ -5,12 +5,14 @@
 //! value. Every loop is bounded by the depth, which the root states and each child must be one below, and by the
 //! ranges of logical blocks that the parents leave: a tree that refers to itself fails a check.
 
+mod lookup;
 mod node;
 #[cfg(test)]
 mod tests;
 
 use crate::disk::{Error, Result};
 
+pub(crate) use lookup::RawNode;
 pub use node::{
     BLOCK_ENTRIES, Child, Extent, LBLK_END, MAX_DEPTH, MAX_LEN, Node, ROOT_ENTRIES, ROOT_SIZE,
     encode_block, encode_root, parse_block, parse_root,

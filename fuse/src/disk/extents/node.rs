@@ -22,7 +22,7 @@ const COUNT: usize = 0x18;
 const DEPTH: usize = 0x1a;
 const PAD: usize = 0x1c;
 const FIRST: usize = 0x20;
-const UNWRITTEN: u32 = 1 << 31;
+pub(super) const UNWRITTEN: u32 = 1 << 31;
 
 /// A run of blocks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,30 +1,38 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Checking a volume: the invariants of section 15 of the format, by name.
 //!
-//! - `mod.rs`: findings; superblock, journal, state
+//! - `mod.rs`: findings, the order of the check
 //! - `raw.rs`: reading without a mount
+//! - `head.rs`: superblock, journal
 //! - `groups.rs`: summary, groups, bitmaps
-//! - `inodes.rs`: inodes and what they own
-//! - `names.rs`: directories, links, orphans
-//! - `repair.rs`: what is put right
-//!
-//! Collections are not checked yet: their inodes and blocks are, their vectors and slot maps are not.
+//! - `inodes.rs`, `extents.rs`: inodes and what they own
+//! - `names.rs`, `salvage.rs`, `links.rs`: directories, links, orphans
+//! - `collections/`: vectors, and their repair
+//! - `plan.rs`: what a repair would do; `repair/`: doing it
 
+mod collections;
+mod extents;
 mod groups;
+mod head;
 mod inodes;
+mod links;
 mod names;
+mod plan;
 mod raw;
 mod repair;
+mod salvage;
 
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
+use self::extents::Walk;
+use self::head::Head;
+use self::plan::Plan;
 use self::raw::Raw;
 use super::device::{BlockDevice, OverlayDevice};
-use super::journal::{self, Place};
 use super::state::ERROR;
-use super::{Error, Inode, MetaRead, Result, Superblock};
+use super::{Error, Inode, MetaRead, Result};
 
 pub use repair::repair;
 
@@ -79,7 +87,7 @@ struct Known {
     blocks: u64,
     /// Names that point at it.
     names: u32,
-    /// Subdirectories that name it as their parent's place.
+    /// Subdirectories that are here.
     subdirectories: u32,
     /// Whether the walk from the root met it.
     reached: bool,
@@ -87,6 +95,20 @@ struct Known {
     nlink: Option<u32>,
     /// The number of entries that it should have, if it has another.
     entries: Option<u32>,
+}
+
+impl Known {
+    fn new(inode: Inode) -> Self {
+        Self {
+            inode,
+            blocks: 0,
+            names: 0,
+            subdirectories: 0,
+            reached: false,
+            nlink: None,
+            entries: None,
+        }
+    }
 }
 
 /// A bit for each block of the volume.
@@ -101,19 +123,29 @@ impl Bits {
         self.0[(bit / 64) as usize] & 1 << (bit % 64) != 0
     }
 
-    /// Sets the bit; whether it was clear.
-    fn set(&mut self, bit: u64) -> bool {
-        let was = self.get(bit);
-        self.0[(bit / 64) as usize] |= 1 << (bit % 64);
-        !was
+    fn set(&mut self, bit: u64, used: bool) {
+        let word = &mut self.0[(bit / 64) as usize];
+        match used {
+            true => *word |= 1 << (bit % 64),
+            false => *word &= !(1 << (bit % 64)),
+        }
     }
 }
 
 struct Checker {
     raw: Raw,
     findings: Vec<Finding>,
+    plan: Plan,
     owned: Bits,
     inodes: BTreeMap<u32, Known>,
+    /// Inodes with content whose bit says that they are free, until a name decides.
+    unsure: BTreeMap<u32, Inode>,
+    /// Directories whose tree is broken, and what is left of their extents.
+    broken: BTreeMap<u32, Walk>,
+    /// Where each directory is: the name that counts.
+    places: BTreeMap<u32, plan::Entry>,
+    /// Whether the root had to be made up.
+    rootless: bool,
 }
 
 impl Checker {
@@ -143,6 +175,15 @@ impl Checker {
         }
     }
 
+    /// What was read, unless a check failed; a failed device ends the check.
+    fn sound<T>(&self, read: Result<T>) -> Result<Option<T>> {
+        match read {
+            Ok(read) => Ok(Some(read)),
+            Err(Error::Corrupt(_)) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
     fn state(&mut self) -> Result<()> {
         match self.raw.read_state() {
             Ok(state) if state.flags & ERROR != 0 => {
@@ -154,7 +195,10 @@ impl Checker {
                 Ok(())
             }
             Ok(_) => Ok(()),
-            Err(error) => self.note("state-valid", error),
+            Err(error) => {
+                self.plan.state = true;
+                self.note("state-valid", error)
+            }
         }
     }
 }
@@ -164,67 +208,37 @@ impl Checker {
 /// # Errors
 /// Reading failed, or it is not a VexFS volume that this code knows.
 pub fn check(device: Arc<dyn BlockDevice>) -> Result<Report> {
+    let head = head::find(&*device)?;
     let overlay: Arc<dyn BlockDevice> = Arc::new(OverlayDevice::new(device));
-    Ok(examine(overlay)?.0)
+    Ok(examine(&head, overlay)?.0)
 }
 
-/// Like [`check`], but replays the log on the device. Also gives all that was seen, if it went so far.
-fn examine(device: Arc<dyn BlockDevice>) -> Result<(Report, Option<Checker>)> {
-    let mut report = Report::default();
-    let superblock = match Superblock::read(&*device) {
-        Ok(superblock) => superblock,
-        Err(Error::Corrupt(what)) => {
-            report.findings.push(Finding {
-                name: "sb-valid",
-                words: what.to_string(),
-                block: Some(0),
-                ino: None,
-            });
-            return Ok((report, None));
-        }
-        Err(error) => return Err(error),
-    };
-    let geometry = superblock.geometry();
-    match journal::recover(&*device, &Place::of(&superblock), &geometry) {
-        Ok(replayed) => report.replayed = replayed,
-        Err(Error::Corrupt(what)) => {
-            report.findings.push(Finding {
-                name: "journal-valid",
-                words: what.to_string(),
-                block: Some(what.block),
-                ino: None,
-            });
-            // Without its log the rest has no meaning.
-            return Ok((report, None));
-        }
-        Err(error) => return Err(error),
-    }
-    // The replay never touches it, and a torn rewrite leaves it old or new.
-    for at in geometry.backup.into_iter().filter(|at| *at != 0) {
-        let copy = Superblock::read_at(&*device, at);
-        let same = copy.is_ok_and(|copy| copy.to_block(0)[..] == superblock.to_block(0)[..]);
-        if !same {
-            report.findings.push(Finding {
-                name: "sb-backup",
-                words: "differs from block 0".to_owned(),
-                block: Some(at),
-                ino: None,
-            });
-        }
-    }
+/// Like [`check`], but replays the log on the device. Also gives all that was seen.
+fn examine(head: &Head, device: Arc<dyn BlockDevice>) -> Result<(Report, Checker)> {
+    let mut findings = head.findings.clone();
+    let replayed = head.replay(&*device, &mut findings)?;
+    let geometry = head.superblock.geometry();
     let mut checker = Checker {
         raw: Raw::new(device, geometry),
-        findings: Vec::new(),
+        findings,
+        plan: Plan::default(),
         owned: Bits::new(geometry.total_blocks),
         inodes: BTreeMap::new(),
+        unsure: BTreeMap::new(),
+        broken: BTreeMap::new(),
+        places: BTreeMap::new(),
+        rootless: false,
     };
     checker.state()?;
-    let whole = checker.groups()?;
-    if whole {
-        checker.inodes()?;
-        report.pending = checker.names()?;
-        checker.bitmaps()?;
-    }
-    report.findings.append(&mut checker.findings);
-    Ok((report, whole.then_some(checker)))
+    checker.groups()?;
+    checker.inodes()?;
+    let pending = checker.names()?;
+    checker.collections()?;
+    checker.bitmaps()?;
+    let report = Report {
+        findings: std::mem::take(&mut checker.findings),
+        pending,
+        replayed,
+    };
+    Ok((report, checker))
 }

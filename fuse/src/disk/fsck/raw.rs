@@ -17,7 +17,7 @@ impl Raw {
         Self { device, geometry }
     }
 
-    fn read(&self, at: u64, kind: Kind, ino: Option<u32>) -> Result<Block> {
+    pub(super) fn read(&self, at: u64, kind: Kind, ino: Option<u32>) -> Result<Block> {
         let mut block = Block::zeroed();
         self.device
             .read_blocks(at, &mut block[..])

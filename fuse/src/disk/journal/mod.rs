@@ -2,11 +2,13 @@
 //! The journal (section 11): jbd2's format, read, replayed and written.
 
 pub mod format;
+mod salvage;
 mod scan;
 #[cfg(test)]
 mod tests;
 mod writer;
 
+pub use salvage::salvage;
 pub use scan::{Log, LoggedTransaction, Tag, recover, revoke_records, scan};
 pub use writer::Journal;
 

@@ -51,12 +51,24 @@ pub struct Log {
 
 /// Step 2 of section 11.5: only reads; consumes at most as many blocks as the log has.
 pub fn scan(device: &dyn BlockDevice, place: &Place, start: JournalSuper) -> Result<Log> {
+    match scan_known(device, place, start)? {
+        (log, None) => Ok(log),
+        (_, Some(at)) => Err(corrupt(Kind::Journal, at, None, "transaction")),
+    }
+}
+
+/// Like [`scan`], but a committed transaction that is broken ends the log; then its block is given too.
+pub(super) fn scan_known(
+    device: &dyn BlockDevice,
+    place: &Place,
+    start: JournalSuper,
+) -> Result<(Log, Option<u64>)> {
     let mut log = Log {
         transactions: Vec::new(),
         next: start.sequence,
     };
     if start.start == 0 {
-        return Ok(log);
+        return Ok((log, None));
     }
     let (mut position, mut left) = (start.start, place.len - 1);
     let mut open = Open::new(position);
@@ -75,7 +87,7 @@ pub fn scan(device: &dyn BlockDevice, place: &Place, start: JournalSuper) -> Res
                 }
                 if open.is_bad {
                     let at = place.start + u64::from(position);
-                    return Err(corrupt(Kind::Journal, at, None, "transaction"));
+                    return Ok((log, Some(at)));
                 }
                 let (tags, revokes) = (open.tags, open.revokes);
                 let (sequence, commit) = (log.next, position);
@@ -99,7 +111,7 @@ pub fn scan(device: &dyn BlockDevice, place: &Place, start: JournalSuper) -> Res
         left = rest;
         position = place.advance(position, consumed);
     }
-    Ok(log)
+    Ok((log, None))
 }
 
 /// The transaction whose commit block has not been met yet.
@@ -228,14 +240,7 @@ pub fn recover(device: &dyn BlockDevice, place: &Place, geometry: &Geometry) -> 
         return Ok(0);
     }
     let log = scan(device, place, start)?;
-    for (at, tag) in log.copies(device, place, geometry)? {
-        let mut block = place.read(device, tag.position)?;
-        if tag.flags & ESCAPE != 0 {
-            block[..4].copy_from_slice(&MAGIC.to_be_bytes());
-        }
-        let failed = |e| device_failure("write", Kind::Journal, at, None, &e);
-        device.write_blocks(at, &block[..]).map_err(failed)?;
-    }
+    replay(device, place, &log.copies(device, place, geometry)?)?;
     flush(device, place.start)?;
     place.write_super(
         device,
@@ -247,4 +252,21 @@ pub fn recover(device: &dyn BlockDevice, place: &Place, geometry: &Geometry) -> 
     )?;
     flush(device, place.start)?;
     Ok(log.transactions.len())
+}
+
+/// Step 5: writes copies to their places.
+pub(super) fn replay(
+    device: &dyn BlockDevice,
+    place: &Place,
+    copies: &BTreeMap<u64, Tag>,
+) -> Result<()> {
+    for (&at, tag) in copies {
+        let mut block = place.read(device, tag.position)?;
+        if tag.flags & ESCAPE != 0 {
+            block[..4].copy_from_slice(&MAGIC.to_be_bytes());
+        }
+        let failed = |e| device_failure("write", Kind::Journal, at, None, &e);
+        device.write_blocks(at, &block[..]).map_err(failed)?;
+    }
+    Ok(())
 }

@@ -34,6 +34,7 @@ impl DiskVolume {
     ) -> Result<()> {
         let (ino, _) = self.regular(self.handle_ino(handle)?)?;
         let end = range(offset, len)?;
+        self.settle(ino)?;
         let now = self.now();
         let (mut lblk, behind) = (offset / BLOCK, end.div_ceil(BLOCK));
         while lblk < behind {

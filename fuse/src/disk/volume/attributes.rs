@@ -70,6 +70,7 @@ impl DiskVolume {
             if size > MAX_FILE_SIZE {
                 return Err(Error::FileTooLarge.into());
             }
+            self.settle(ino)?;
         }
         let now = self.now();
         let (attr, cut) = transact(&mut self.store, |tx| {

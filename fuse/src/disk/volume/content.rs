@@ -231,6 +231,7 @@ impl DiskVolume {
         if !data.is_empty() && end.is_none_or(|end| end > MAX_FILE_SIZE) {
             return Err(Error::FileTooLarge.into());
         }
+        self.settle(ino)?;
         let now = self.now();
         let mut done = 0;
         while done < data.len() {

@@ -5,6 +5,7 @@ use super::{DiskVolume, Tx, transact};
 use crate::disk::extents::LBLK_END;
 use crate::disk::inode::{FLAG_ORPHAN, FLAG_STORE};
 use crate::disk::orphan::{self, Predecessors};
+use crate::disk::vector::slots::MAP;
 use crate::disk::{BLOCK_SIZE, FileType, Inode, MetaRead, Result, map, symlink, xattr};
 use crate::error::Error;
 use crate::types::Ino;
@@ -20,6 +21,14 @@ pub(super) struct Live {
 
 /// Frees what the inode has, as far as the credits go. True when nothing is left.
 fn free_content(tx: &mut Tx<'_>, ino: u32, inode: &mut Inode) -> Result<bool> {
+    if inode.has(FLAG_STORE) {
+        // The slot map is metadata, the vectors are not.
+        let map_start = u64::from(MAP);
+        return Ok(
+            map::free_range(tx, ino, inode, (map_start, LBLK_END), true)?
+                && map::free_range(tx, ino, inode, (0, map_start), false)?,
+        );
+    }
     let journaled = match inode.file_type() {
         FileType::Regular => false,
         FileType::Directory => true,
@@ -94,8 +103,24 @@ impl DiskVolume {
         }
     }
 
+    /// Before a file becomes longer, or is written: a truncation that failed on the way is finished, since what it has
+    /// left behind the end must never be seen again.
+    pub(super) fn settle(&mut self, ino: u32) -> Result<()> {
+        if !self.unfinished.contains(&ino) {
+            return Ok(());
+        }
+        if self.store.read_inode(ino)?.flags & FLAG_ORPHAN != 0 {
+            return self.finish_truncation(ino);
+        }
+        // Another file has its number by now.
+        self.unfinished.remove(&ino);
+        Ok(())
+    }
+
     /// Frees the blocks from `ceil(size / 4096)` on of a file that is on the orphan list for that.
     pub(super) fn finish_truncation(&mut self, ino: u32) -> Result<()> {
+        // Until it is done.
+        self.unfinished.insert(ino);
         let before = self.orphans.before(ino);
         loop {
             let next = transact(&mut self.store, |tx| {
@@ -117,6 +142,7 @@ impl DiskVolume {
                 if nlink > 0 {
                     self.orphans.removed(ino, next);
                 }
+                self.unfinished.remove(&ino);
                 return Ok(());
             }
         }

@@ -6,6 +6,7 @@
 //! - `attributes.rs`: attributes, sizes, extended attributes
 //! - `namespace.rs`, `rename.rs`: names
 //! - `content.rs`, `allocate.rs`: open handles, bytes, listings; space given and taken
+//! - `vectors/`: vector collections
 //!
 //! Every operation is one transaction, or several of which each leaves the volume right; the orphan list finishes what
 //! a crash cuts off. Contents go to the device at once, and the commit makes them durable before what refers to them.
@@ -16,20 +17,23 @@ mod content;
 mod life;
 mod namespace;
 mod rename;
+mod vectors;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use self::life::Live;
 use super::device::BlockDevice;
 use super::inode::FLAG_STORE;
-use super::layout::RO_COMPAT_VECTOR;
 use super::orphan::{self, Predecessors};
-use super::{BLOCK_SIZE, Inode, MetaRead, OpenOptions, Result, Store, Superblock, Tx};
+use super::vector::Collections;
+use super::{BLOCK_SIZE, Inode, MetaRead, OpenOptions, Result, Store, Tx};
 use crate::error::Error;
 use crate::types::{AtimePolicy, Handle, Ino, SpaceReport};
 use crate::volume::MAX_NAME;
+
+pub use self::vectors::{Add, Done, Keys};
 
 /// Largest file in bytes.
 pub const MAX_FILE_SIZE: u64 = super::extents::LBLK_END * BLOCK_SIZE as u64;
@@ -49,6 +53,9 @@ pub struct DiskVolume {
     atime: AtimePolicy,
     clock: Arc<dyn Fn() -> i64 + Send + Sync>,
     orphans: Predecessors,
+    collections: Collections,
+    /// Files whose truncation has failed on the way.
+    unfinished: HashSet<u32>,
 }
 
 impl std::fmt::Debug for DiskVolume {
@@ -79,10 +86,19 @@ fn nanoseconds(time: SystemTime) -> i64 {
 
 /// Does `work` as one operation. What lack of space is due to frees that have not been committed is tried again after
 /// a commit.
-fn transact<T>(store: &mut Store, mut work: impl FnMut(&mut Tx<'_>) -> Result<T>) -> Result<T> {
+fn transact<T>(store: &mut Store, work: impl FnMut(&mut Tx<'_>) -> Result<T>) -> Result<T> {
+    retrying(store, CREDITS, work)
+}
+
+/// [`transact`] with as many credits as that.
+fn retrying<T>(
+    store: &mut Store,
+    credits: usize,
+    mut work: impl FnMut(&mut Tx<'_>) -> Result<T>,
+) -> Result<T> {
     let mut again = true;
     loop {
-        let mut tx = store.begin(CREDITS)?;
+        let mut tx = store.begin(credits)?;
         match work(&mut tx) {
             Ok(done) => {
                 tx.finish()?;
@@ -114,6 +130,11 @@ impl Inodes {
         })
     }
 
+    /// Adds one that was made.
+    fn put(&mut self, ino: u32, inode: Inode) {
+        self.0.insert(ino, inode);
+    }
+
     fn write(self, tx: &mut Tx<'_>) -> Result<()> {
         self.0
             .iter()
@@ -131,14 +152,8 @@ impl DiskVolume {
         options: OpenOptions,
         atime: AtimePolicy,
     ) -> Result<Self> {
-        let vectors = Superblock::read(&*device)?.ro_compat() & RO_COMPAT_VECTOR != 0;
-        if vectors && !options.read_only {
-            // This code keeps no collection up to date, so that it must not change a volume that may have one.
-            return Err(super::Error::ReadOnly(
-                "feature VECTOR (try -o ro)".to_owned(),
-            ));
-        }
         let clock = Arc::clone(&options.clock);
+        let collections = Collections::new(options.vector_memory);
         let store = Store::open(device, options)?;
         let mut volume = Self {
             store,
@@ -148,6 +163,8 @@ impl DiskVolume {
             atime,
             clock,
             orphans: Predecessors::default(),
+            collections,
+            unfinished: HashSet::new(),
         };
         if volume.store.is_read_only() {
             volume.atime = AtimePolicy::Never;

@@ -4,7 +4,10 @@
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 
+use rustix::io::Errno;
+
 use super::attributes::{PERM_BITS, attr};
+use super::vectors::{self, Freed, collection_of};
 use super::{DiskVolume, Inodes, MAX_LINKS, transact};
 use crate::disk::dir::{self, Dir};
 use crate::disk::{FileType, Inode, MetaRead, Result, Tx, orphan, symlink};
@@ -35,15 +38,27 @@ fn format_and_rdev(node: &NewNode) -> (u16, u32) {
     }
 }
 
-/// Takes one name, an entry of `parent`, from `ino`. The last one puts it on the orphan list: then returns who comes
-/// after it there.
+/// What the end of a name has brought with it, for when the operation has finished.
+#[derive(Debug, Default)]
+pub(super) struct Dropped {
+    /// The inode came on the orphan list, in front of this one.
+    next: Option<u32>,
+    /// So did the store of a collection, in front of the inode.
+    store: Option<(u32, u32)>,
+    /// A vector went.
+    freed: Option<Freed>,
+}
+
+/// Takes one name, an entry of `parent`, from `ino`. The last one puts it on the orphan list, and takes its vector or
+/// its store.
 pub(super) fn drop_name(
     tx: &mut Tx<'_>,
     inodes: &mut Inodes,
     parent: u32,
     ino: u32,
     now: i64,
-) -> Result<Option<u32>> {
+) -> Result<Dropped> {
+    let mut dropped = Dropped::default();
     let inode = inodes.get(tx, ino)?;
     inode.ctime = now;
     let is_dir = inode.file_type() == FileType::Directory;
@@ -51,15 +66,53 @@ pub(super) fn drop_name(
         true => 0,
         false => inode.nlink.saturating_sub(1),
     };
-    let next = match inode.nlink {
-        0 => Some(orphan::add(tx, ino, inode)?),
-        _ => None,
-    };
+    if inode.nlink == 0 {
+        dropped.next = Some(orphan::add(tx, ino, inode)?);
+        dropped.freed = vectors::detach(tx, inodes, ino)?;
+    }
     if is_dir {
         let parent = inodes.get(tx, parent)?;
         parent.nlink = parent.nlink.saturating_sub(1);
+        dropped.store = vectors::remove_store(tx, inodes, ino)?;
     }
-    Ok(next)
+    Ok(dropped)
+}
+
+/// A new inode for a name in `dir`, with its content: not written yet.
+pub(super) fn new_inode(
+    tx: &mut Tx<'_>,
+    (parent, dir): (u32, &Inode),
+    node: &NewNode,
+    perm: u16,
+    owner: Owner,
+    now: i64,
+) -> Result<(u32, Inode)> {
+    let is_dir = *node == NewNode::Directory;
+    let (ino, generation) = tx.alloc_inode(parent, is_dir)?;
+    let (format, rdev) = format_and_rdev(node);
+    let setgid = dir.mode & SETGID;
+    let perm = match node {
+        NewNode::Symlink(_) => SYMLINK_PERM,
+        NewNode::Directory => perm & PERM_BITS | setgid,
+        _ => perm & PERM_BITS,
+    };
+    let mut inode = Inode::new(generation, format | perm);
+    inode.uid = owner.uid;
+    inode.gid = if setgid != 0 { dir.gid } else { owner.gid };
+    inode.rdev = rdev;
+    inode.nlink = 1;
+    (inode.atime, inode.mtime, inode.ctime, inode.btime) = (now, now, now, now);
+    match node {
+        NewNode::Directory => {
+            inode.nlink = 2;
+            inode.parent = parent;
+            dir::append_leaf(tx, ino, &mut inode)?;
+        }
+        NewNode::Regular => inode.parent = collection_of(parent, dir),
+        NewNode::Symlink(target) => symlink::write(tx, ino, &mut inode, target.as_bytes())?,
+        _ => {}
+    }
+    Ok((ino, inode))
 }
 
 impl DiskVolume {
@@ -133,32 +186,9 @@ impl DiskVolume {
         let now = self.now();
         transact(&mut self.store, |tx| {
             let mut dir = tx.read_inode(parent)?;
-            let is_dir = node == NewNode::Directory;
-            let (ino, generation) = tx.alloc_inode(parent, is_dir)?;
-            let (format, rdev) = format_and_rdev(&node);
-            let setgid = dir.mode & SETGID;
-            let perm = match node {
-                NewNode::Symlink(_) => SYMLINK_PERM,
-                NewNode::Directory => perm & PERM_BITS | setgid,
-                _ => perm & PERM_BITS,
-            };
-            let mut inode = Inode::new(generation, format | perm);
-            inode.uid = owner.uid;
-            inode.gid = if setgid != 0 { dir.gid } else { owner.gid };
-            inode.rdev = rdev;
-            inode.nlink = 1;
-            (inode.atime, inode.mtime, inode.ctime, inode.btime) = (now, now, now, now);
-            match &node {
-                NewNode::Directory => {
-                    inode.nlink = 2;
-                    inode.parent = parent;
-                    dir::append_leaf(tx, ino, &mut inode)?;
-                    dir.nlink = dir.nlink.checked_add(1).ok_or(Error::TooManyLinks)?;
-                }
-                NewNode::Symlink(target) => {
-                    symlink::write(tx, ino, &mut inode, target.as_bytes())?;
-                }
-                _ => {}
+            let (ino, inode) = new_inode(tx, (parent, &dir), &node, perm, owner, now)?;
+            if node == NewNode::Directory {
+                dir.nlink = dir.nlink.checked_add(1).ok_or(Error::TooManyLinks)?;
             }
             tx.write_inode(ino, &inode)?;
             let kind = inode.file_type().dir_type();
@@ -182,6 +212,11 @@ impl DiskVolume {
         Self::check_linked(&inode)?;
         if inode.nlink >= MAX_LINKS {
             return Err(Error::TooManyLinks.into());
+        }
+        let target = self.store.read_inode(parent)?;
+        let is_file = inode.file_type() == FileType::Regular;
+        if is_file && inode.parent != collection_of(parent, &target) {
+            return Err(crate::disk::Error::Errno(Errno::XDEV));
         }
         let now = self.now();
         transact(&mut self.store, |tx| {
@@ -230,7 +265,7 @@ impl DiskVolume {
 
     fn remove_entry(&mut self, parent: u32, name: &OsStr, ino: u32) -> Result<()> {
         let now = self.now();
-        let next = transact(&mut self.store, |tx| {
+        let dropped = transact(&mut self.store, |tx| {
             let mut inodes = Inodes::default();
             let dir = inodes.get(tx, parent)?;
             let found = Dir {
@@ -241,18 +276,26 @@ impl DiskVolume {
             .ok_or(Error::NotFound)?;
             dir::remove(tx, parent, dir, found)?;
             (dir.mtime, dir.ctime) = (now, now);
-            let next = drop_name(tx, &mut inodes, parent, ino, now)?;
+            let dropped = drop_name(tx, &mut inodes, parent, ino, now)?;
             inodes.write(tx)?;
-            Ok(next)
+            Ok(dropped)
         })?;
-        self.name_dropped(ino, next);
+        self.name_dropped(ino, &dropped);
         Ok(())
     }
 
     /// Follows a finished [`drop_name`].
-    pub(super) fn name_dropped(&mut self, ino: u32, next: Option<u32>) {
-        if let Some(next) = next {
+    pub(super) fn name_dropped(&mut self, ino: u32, dropped: &Dropped) {
+        self.vector_freed(dropped.freed);
+        if let Some(next) = dropped.next {
             self.orphans.added(ino, next);
+        }
+        if let Some((store, next)) = dropped.store {
+            self.orphans.added(store, next);
+            self.collections.forget(ino);
+            self.drop_if_dead(store);
+        }
+        if dropped.next.is_some() {
             self.drop_if_dead(ino);
         }
     }

@@ -5,6 +5,7 @@ use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 
 use super::namespace::drop_name;
+use super::vectors::{collection_of, may_move};
 use super::{DiskVolume, Inodes, transact};
 use crate::disk::dir::{self, Dir, Found};
 use crate::disk::{FileType, Kind, MetaRead, Result, Tx, corrupt};
@@ -38,8 +39,14 @@ fn moved(
     (from, to): (u32, u32),
     now: i64,
 ) -> Result<()> {
+    let target = inodes.get(tx, to)?;
+    let collection = collection_of(to, target);
     let inode = inodes.get(tx, ino)?;
     inode.ctime = now;
+    if inode.file_type() == FileType::Regular {
+        may_move(inode, collection)?;
+        inode.parent = collection;
+    }
     if inode.file_type() == FileType::Directory && from != to {
         inode.parent = to;
         let old = inodes.get(tx, from)?;
@@ -126,8 +133,8 @@ impl DiskVolume {
             if let Some(target) = to.find(tx, &mut inodes)? {
                 let inode = inodes.get(tx, to.dir)?;
                 dir::retarget(tx, Dir { ino: to.dir, inode }, target, new)?;
-                let next = drop_name(tx, &mut inodes, to.dir, target.ino, now)?;
-                dropped = Some((target.ino, next));
+                let what = drop_name(tx, &mut inodes, to.dir, target.ino, now)?;
+                dropped = Some((target.ino, what));
             } else {
                 let inode = inodes.get(tx, to.dir)?;
                 dir::insert(tx, to.dir, inode, to.name, new)?;
@@ -140,8 +147,8 @@ impl DiskVolume {
             inodes.write(tx)?;
             Ok(dropped)
         })?;
-        if let Some((ino, next)) = dropped {
-            self.name_dropped(ino, next);
+        if let Some((ino, what)) = dropped {
+            self.name_dropped(ino, &what);
         }
         Ok(())
     }

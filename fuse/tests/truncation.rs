@@ -1,0 +1,96 @@
+// SPDX-License-Identifier: Apache-2.0
+//! A truncation that fails on the way never brings old bytes back.
+
+mod stores;
+
+use std::ffi::OsStr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use stores::{quiet, volume};
+use vexfs::disk::{
+    BlockDevice, DiskVolume, ErrorPolicy, MemoryDevice, OpenOptions, Superblock, fsck,
+};
+use vexfs::{AtimePolicy, AttrChange, Ino, NewNode, Owner};
+
+const GIB: u64 = 1 << 30;
+
+/// Fails to read one block, as long as it is not 0.
+struct Failing(Arc<MemoryDevice>, AtomicU64);
+
+impl BlockDevice for Failing {
+    fn blocks(&self) -> u64 {
+        self.0.blocks()
+    }
+    fn name(&self) -> &str {
+        "failing"
+    }
+    fn read_blocks(&self, block: u64, buffer: &mut [u8]) -> std::io::Result<()> {
+        match self.1.load(Ordering::Relaxed) {
+            bad if bad != 0 && bad == block => Err(std::io::Error::from_raw_os_error(5)),
+            _ => self.0.read_blocks(block, buffer),
+        }
+    }
+    fn write_blocks(&self, block: u64, bytes: &[u8]) -> std::io::Result<()> {
+        self.0.write_blocks(block, bytes)
+    }
+    fn flush(&self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+fn sized(size: u64) -> AttrChange {
+    AttrChange {
+        size: Some(size),
+        ..AttrChange::default()
+    }
+}
+
+#[test]
+fn a_truncation_that_failed_is_finished_before_the_file_grows_again() {
+    let below = volume(4 * GIB / 4096);
+    let device = Arc::new(Failing(below.clone(), AtomicU64::new(0)));
+    let open = || {
+        let options = OpenOptions {
+            errors: ErrorPolicy::Continue,
+            ..quiet()
+        };
+        DiskVolume::open(device.clone(), options, AtimePolicy::Never).expect("opens")
+    };
+    let mut disk = open();
+    let owner = Owner { uid: 0, gid: 0 };
+    let name = OsStr::new("large");
+    let made = disk.make(Ino::ROOT, name, NewNode::Regular, 0o600, owner);
+    let ino = made.expect("makes").ino;
+    let handle = disk.open_file(ino).expect("opens");
+    disk.allocate(handle, 0, 3 * GIB, false).expect("reserves");
+    // In the fourth group: the blocks of more groups than one transaction changes lie behind.
+    let secret = 300 << 20;
+    disk.write(handle, secret, b"secret").expect("writes");
+    disk.release(handle).expect("closes");
+    disk.close().expect("closes");
+    let geometry = Superblock::read(&*below).expect("is valid").geometry();
+    let mut disk = open();
+    // The blocks of the third group cannot be given back.
+    device.1.store(geometry.group_start(2), Ordering::Relaxed);
+    let cut = disk.set_attr(ino, &sized(0)).map_err(|error| error.errno());
+    assert_eq!(cut, Err(5));
+    assert_eq!(disk.attr(ino).expect("exists").size, 0);
+    let grown = disk
+        .set_attr(ino, &sized(GIB))
+        .map_err(|error| error.errno());
+    assert_eq!(grown, Err(5), "what is behind the end is still there");
+    let handle = disk.open_file(ino).expect("opens");
+    let written = disk.write(handle, GIB, b"x").map_err(|error| error.errno());
+    assert_eq!(written, Err(5));
+    device.1.store(0, Ordering::Relaxed);
+    disk.set_attr(ino, &sized(GIB)).expect("grows");
+    assert_eq!(disk.read(handle, secret, 6), Ok(vec![0; 6]));
+    assert_eq!(disk.attr(ino).expect("exists").blocks, 0);
+    disk.release(handle).expect("closes");
+    disk.close().expect("closes");
+    let (first, last) = fsck::repair(below, &|_| ()).expect("checks");
+    let names: Vec<_> = first.findings.iter().map(|finding| finding.name).collect();
+    assert_eq!(names, ["state-error"], "the failed read was recorded");
+    assert!(last.is_clean());
+}
