@@ -117,9 +117,10 @@ def test_mutated_images_neither_crash_nor_hang_the_module(lab: Lab) -> None:
 
 
 @pytest.mark.soak
+@pytest.mark.timeout(7200)
 def test_two_thousand_mutated_images(lab: Lab) -> None:
     for first in range(0, 2000, 250):
-        judge(lab, first, 250, deadline=300)
+        judge(lab, first, 250, deadline=900)
 
 
 def unpacked(path: Path, folder: Path) -> dict[str, Any]:
