@@ -4,6 +4,8 @@
     ./inv --list              against   a bare `invoke --list` of an empty tasks.py
     ./inv build verify        against   the no-op `make` and `cargo build` themselves
     a cold boot to the first SSH answer, against nothing
+    suites in two slots       against   the same in one
+    virtme-ng, where it is installed, against nothing: a figure to stand beside
 
 Which commands these are is the caller's to say; nothing here knows them.
 """
@@ -198,4 +200,17 @@ def cold_boot(root: Path, name: str = "bench-boot") -> Measure:
     """From nothing to a guest that answers over SSH: `./inv vm.up`, then, not timed, `./inv vm.down`."""
     inv = str(root / "inv")
     down = Command((inv, "vm.down", "--name", name), root)
-    return Measure("cold-boot", (Command((inv, "vm.up", "--name", name), root),), after=(down,))
+    return Measure("cold-boot", (Command((inv, "vm.up", "--cold", "--name", name), root),), after=(down,))
+
+
+def slots(root: Path) -> Measure:
+    """The suites in two guests at once against one after the other in one; both with a build that has nothing to do."""
+    inv = str(root / "inv")
+    one = Command((inv, "validate"), root)
+    return Measure("slots", (Command((inv, "validate", "--slots", "2"), root),), (one,), "the same suites in one slot")
+
+
+def virtme(program: str, kernel: Path, scratch: Path) -> Measure:
+    """virtme-ng from its start to the end of one command on the same kernel, without KVM."""
+    argv = (program, "--disable-kvm", "--run", str(kernel), "--", "uname", "-r")
+    return Measure("virtme-ng", (Command(argv, scratch),))

@@ -30,7 +30,7 @@ NAME = "dev"
 SETTLED_SECONDS = 0.15
 _LOOK_SECONDS = 0.2
 # What builds and editors write beside the sources.
-_OUTPUT_FOLDERS = {"target", ".build", ".git", "__pycache__"}
+_OUTPUT_FOLDERS = {"target", "__pycache__"}
 _OUTPUT_SUFFIXES = {".o", ".ko", ".mod", ".cmd", ".swp", ".swx", ".tmp"}
 
 
@@ -67,7 +67,8 @@ class Saves:
             return
         for name in (str(event.src_path), str(event.dest_path)):
             path = Path(name)
-            if name and is_source(path):
+            inside = [path.relative_to(folder) for folder in self._folders if name and path.is_relative_to(folder)]
+            if any(is_source(relative) for relative in inside):
                 self._queue.put((time.monotonic(), path))
 
     def next(self, seconds: float) -> tuple[float, set[Path]] | None:
@@ -85,11 +86,11 @@ class Saves:
 
 
 def is_source(path: Path) -> bool:
-    """False for what builds and editors leave beside the sources."""
+    """False for what builds and editors leave beside the sources; `path` is relative to the watched folder."""
     return not (
         _OUTPUT_FOLDERS.intersection(path.parts)
         or path.suffix in _OUTPUT_SUFFIXES
-        or path.name.startswith((".", "#"))
+        or any(part.startswith((".", "#")) for part in path.parts)  # cargo makes its folder under such a name, too
         or path.name.endswith("~")
         or path.name == "4913"  # vim tries with this name whether it may write here
     )

@@ -3,14 +3,17 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 import sys
 import tempfile
 from pathlib import Path
 
 from ci import build, console, errors
-from ci.bench import tool
+from ci.bench import machines, tool
 from ci.model import worst
 from ci.pipeline import artifacts, guests
+from ci.pipeline.pool import machine_spec, prepare
 from ci.pipeline.session import Session
 
 SUITE = "tool"
@@ -18,8 +21,10 @@ DEFAULT_ROUNDS = 5
 
 
 def bench(session: Session, *, rounds: int) -> None:
-    """Time the list of tasks, a build with nothing to do, and a cold boot, in interleaved rounds."""
+    """Time the list of tasks, a build with nothing to do, guests cold and restored, and slots, in interleaved rounds."""
     artifacts.build(session)  # so that the timed builds have nothing to do
+    spec = machine_spec(session)
+    boot, accelerator = prepare(session, spec, require_kvm=False)
     with session.record.stage("bench") as stage, console.group("bench"), tempfile.TemporaryDirectory(prefix="vexci-bench-") as scratch:
         root = session.manifest.root
         invoke = Path(sys.executable).with_name("invoke")
@@ -27,9 +32,18 @@ def bench(session: Session, *, rounds: int) -> None:
             tool.plain_list(root, invoke, Path(scratch)),
             tool.no_op_build(root, _plain_builds(session)),
             tool.cold_boot(root),
+            *([tool.slots(root)] if (os.cpu_count() or 1) > 1 else []),
         ]
+        virtme = shutil.which("vng")
+        if virtme is None:
+            console.note("not measured: virtme-ng is not installed (pip install virtme-ng)")
+        else:
+            measures.append(tool.virtme(virtme, boot.kernel, Path(scratch)))
         with console.Progress() as progress, progress.item("the tool itself") as item:
-            measured = tool.measure(measures, rounds=rounds or DEFAULT_ROUNDS, run=session.record.run, progress=item.say)
+            count = rounds or DEFAULT_ROUNDS
+            run = session.record.run
+            measured = machines.measure(spec, boot, accelerator, root=root, run=run, rounds=count, progress=item.say)
+            measured += tool.measure(measures, rounds=count, run=run, progress=item.say)
         stage.results["series"] = measured
         guests.show_series(measured)
         failed = [series for series in measured if series.failure]

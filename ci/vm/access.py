@@ -43,7 +43,12 @@ def attach_console(facts: GuestFacts) -> None:
         except OSError as error:
             message = f"the console of {facts.name} cannot be reached: {error.strerror}"
             raise UsageError(message, hint="has the guest ended? ./inv vm.list") from error
-        _relay(serial, sys.stdin.fileno(), sys.stdout.fileno(), f"-- console of {facts.name}; Ctrl-] leaves it --\r\n")
+        _relay(
+            serial,
+            sys.stdin.fileno(),
+            sys.stdout.fileno(),
+            f"-- console of {facts.name}: the kernel's log, nobody logs in here (./inv vm.ssh does); Ctrl-] leaves it --\r\n",
+        )
 
 
 def _relay(serial: socket.socket, keyboard: int, screen: int, greeting: str) -> None:

@@ -68,8 +68,7 @@ def domain_xml(facts: DomainFacts) -> str:
     ET.SubElement(features, "acpi")
     ET.SubElement(features, "apic")
     ET.SubElement(domain, "cpu", mode="host-passthrough" if kvm else "maximum")
-    # QEMU itself ends when the guest does (libvirt passes -no-reboot only where all three say destroy): nobody needs to
-    # be connected for a restart after a panic to be seen as the end.
+    # libvirt would end QEMU when the guest ends, but only while somebody is connected; see `_words`.
     for event in _ON_EVERY_END:
         _text(domain, event, "destroy")
     _devices(domain, facts)
@@ -117,6 +116,8 @@ def _words(facts: DomainFacts) -> list[str]:
     # No forwarded ports in user-mode networking. restrict=on: no way out of the guest.
     network = f"user,id=vexci,restrict=on,hostfwd=tcp:127.0.0.1:{facts.port}-:22"
     words = ["-netdev", network, "-device", f"virtio-net-pci,netdev=vexci,bus=pcie.0,addr={_NETWORK_SLOT},romfile="]
+    # QEMU itself ends when the guest does. libvirt's -no-shutdown comes before this, and would keep it, paused, until libvirt is asked.
+    words += ["-action", "reboot=shutdown,shutdown=poweroff"]
     if facts.ram is not None:
         share = "on" if facts.ram_shared else "off"
         backend = f"memory-backend-file,id=vexci-ram,size={facts.memory}M,mem-path={facts.ram},share={share}"

@@ -13,6 +13,7 @@ import json
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -38,9 +39,12 @@ Say = Callable[[str], None]
 
 FOLDER = "snapshots"
 # A change here makes every snapshot anew.
-_VERSION = "1"
+_VERSION = "2"
 _FILES = ("memory", "state", "root.qcow2", "overlay.qcow2", "seed.tar", "console.log")
 _STEP_SECONDS = 60.0
+_CLOCK_SECONDS = 0.5
+_CLOCK_ERROR = 0.02
+_UPTIME_STEP = 0.02  # /proc/uptime counts hundredths
 _PIECE = 64 << 10
 _SHM = Path("/dev/shm")
 _SPARE_MIB = 512
@@ -202,6 +206,7 @@ def _save(machine: Machine, folder: Path) -> None:
     port = door.start_agent(machine.link, machine.facts.port_socket, deadline=_STEP_SECONDS)
     try:
         _run(port, ["sh", "-c", _WARM_UP])
+        _check_clock(port)
         machine.close()  # no login is part of what is kept
         _run(port, ["sh", "-c", "until [ -z \"$(ss -Htn state established '( sport = 22 )')\" ]; do sleep 0.1; done; sync"])
         machine.save(folder / "state")
@@ -209,11 +214,36 @@ def _save(machine: Machine, folder: Path) -> None:
         port.close()
 
 
-def _run(port: Port, argv: list[str]) -> None:
+def _check_clock(port: Port) -> None:
+    """Refuse a guest whose clock does not run as fast as ours: each guest of the snapshot would have it so."""
+    one = _uptime(port)
+    time.sleep(_CLOCK_SECONDS)  # what is measured: how far the guest's clock gets in a while
+    two = _uptime(port)
+    passed = two[1] - one[1]
+    if not clock_fits(passed, least=two[0] - one[2], most=two[2] - one[0]):
+        raise Refused(
+            f"its clock runs wrong: {passed:.2f} s passed there while {two[0] - one[2]:.2f} to {two[2] - one[0]:.2f} s passed here"
+        )
+
+
+def clock_fits(passed: float, *, least: float, most: float) -> bool:
+    """Whether seconds that `passed` in a guest can be the time between `least` and `most` that passed on the host."""
+    return least * (1 - _CLOCK_ERROR) - _UPTIME_STEP <= passed <= most * (1 + _CLOCK_ERROR) + _UPTIME_STEP
+
+
+def _uptime(port: Port) -> tuple[float, float, float]:
+    """The host's time before, the guest's, and the host's afterwards, in seconds."""
+    before = time.monotonic()
+    words = _run(port, ["cat", "/proc/uptime"])
+    return before, float(words.split()[0]), time.monotonic()
+
+
+def _run(port: Port, argv: list[str]) -> str:
     command: Running = PortLink(port).command(argv)
     result = command.wait(deadline=_STEP_SECONDS, silence=None, watch=lambda: None)
     if not result.ok:
         raise Refused(f"'{argv[-1]}': {result.stderr.strip()[-200:]}")
+    return result.stdout
 
 
 def _seal(folder: Path, seconds: float) -> None:

@@ -33,6 +33,7 @@ from ci.vm.link import PortLink, SshLink
 from ci.vm.machine import Machine
 from ci.vm.port import Refused
 from ci.vm.registry import GuestFacts
+from ci.vm.ticks import host_khz
 from ci.vm.wait import BOOT_SECONDS, wait_for_ssh
 
 Say = Callable[[str], None]
@@ -251,6 +252,12 @@ class Starter:
             copies.append(Path(shutil.copyfile(log, self._evidence / "qemu.log")))
         return tuple(copies)
 
+    def _speed(self) -> tuple[str, ...]:
+        """What an emulated guest that boots must be told about its clock (ci/vm/ticks.py)."""
+        emulated = self._accelerator.name == "tcg" and self._warm is None
+        khz = host_khz() if emulated else 0
+        return (f"tsc_early_khz={khz}",) if khz else ()
+
     def _domain(self, facts: GuestFacts) -> DomainFacts:
         return DomainFacts(
             name=f"vexci-{self.id}",
@@ -261,7 +268,7 @@ class Starter:
             emulator=qemu_program(),
             kernel=self._boot.kernel.absolute(),
             initrd=self._boot.initrd.absolute(),
-            command_line=f"{self._boot.command_line} {_EXTRA_COMMAND_LINE}",
+            command_line=" ".join((self._boot.command_line, _EXTRA_COMMAND_LINE, *self._speed())),
             root=self._place / "root.qcow2",
             modules=self._boot.modules.absolute(),
             seed=self._warm.seed if self._warm else self._place / "seed.tar",

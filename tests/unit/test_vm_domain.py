@@ -66,6 +66,7 @@ def test_only_the_overlay_can_be_written() -> None:
 @pytest.mark.parametrize("event", ["on_poweroff", "on_reboot", "on_crash"])
 def test_every_end_of_the_guest_ends_qemu_with_nobody_connected(event: str) -> None:
     assert domain().findtext(event) == "destroy"
+    assert "-action reboot=shutdown,shutdown=poweroff" in words()
 
 
 def test_the_console_goes_to_a_file_and_to_a_socket() -> None:
