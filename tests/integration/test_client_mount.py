@@ -20,6 +20,8 @@ import pytest
 import vexfs
 from numpy.typing import NDArray
 
+from tests.integration.test_smoke import MANIFEST, built
+
 ROOT = Path(__file__).parents[2]
 pytestmark = pytest.mark.integration
 BINARIES = ROOT / "fuse/target/x86_64-unknown-linux-gnu/release"
@@ -66,11 +68,12 @@ class Mounted:
 
 
 @pytest.fixture(scope="module")
-def mounted() -> Iterator[Mounted]:
+def mounted(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mounted]:
     if not os.access("/dev/fuse", os.R_OK | os.W_OK):
         pytest.skip("/dev/fuse cannot be opened")
-    bins = [word for name in ("vexfs_fuse", "mkfs_vexfs", "fsck_vexfs") for word in ("--bin", name)]
-    command = ["cargo", "build", "--release", "--locked", "--features", "fuse_support", *bins]
+    for name in ("vexfs-fuse", "vexfs-mkfs"):  # as the tool builds them: other flags would replace its files
+        built(MANIFEST, name, tmp_path_factory.mktemp("build"))
+    command = ["cargo", "build", "--release", "--bin", "fsck_vexfs", "--locked"]
     subprocess.run(command, cwd=ROOT / "fuse", check=True, capture_output=True, timeout=900)
     folder = Path(tempfile.mkdtemp(prefix="vexfs-client-", dir="/dev/shm"))
     try:
