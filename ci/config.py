@@ -160,15 +160,6 @@ def _toolchains(section: Section) -> tuple[str, ...]:
     return given or TOOLCHAINS[:1]
 
 
-def _placeholders(section: Section, key: str, words: tuple[str, ...], known: tuple[str, ...]) -> None:
-    for word in words:
-        rest = word
-        for field in known:
-            rest = rest.replace(field, "")
-        if "{" in rest:
-            section.problem(key, f"unknown placeholder in '{word}'; expected {' or '.join(known)}")
-
-
 def _probe(section: Section, name: str) -> Probe | None:
     below = section.section(name, required=False)
     if below is None:
