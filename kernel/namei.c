@@ -41,6 +41,25 @@ static struct dentry *vexfs_lookup(struct inode *dir, struct dentry *dentry,
 }
 
 /*
+ * Begins the handle for a change of @dir, and makes an inode in it that has no
+ * name yet. Where that fails no handle is open.
+ */
+struct inode *vexfs_start_new(struct mnt_idmap *idmap, struct inode *dir,
+			      umode_t mode, dev_t dev, handle_t **handle)
+{
+	struct super_block *sb = dir->i_sb;
+	struct inode *inode;
+
+	*handle = vexfs_start(sb, VEXFS_SB(sb)->credits, 0);
+	if (IS_ERR(*handle))
+		return ERR_CAST(*handle);
+	inode = vexfs_new_inode(*handle, idmap, dir, mode, dev);
+	if (IS_ERR(inode))
+		return ERR_PTR(vexfs_stop(*handle, PTR_ERR(inode)));
+	return inode;
+}
+
+/*
  * Ends a handle in which a new inode has got no name: it is freed, and what it
  * was given.
  */
@@ -66,12 +85,9 @@ static int vexfs_make_once(struct mnt_idmap *idmap, struct inode *dir,
 	handle_t *handle;
 	int err;
 
-	handle = vexfs_start(sb, VEXFS_SB(sb)->credits, 0);
-	if (IS_ERR(handle))
-		return PTR_ERR(handle);
-	inode = vexfs_new_inode(handle, idmap, dir, mode, dev);
+	inode = vexfs_start_new(idmap, dir, mode, dev, &handle);
 	if (IS_ERR(inode))
-		return vexfs_stop(handle, PTR_ERR(inode));
+		return PTR_ERR(inode);
 	err = 0;
 	if (S_ISDIR(mode))
 		err = vexfs_dir_init(handle, inode);
@@ -140,17 +156,13 @@ static int vexfs_symlink(struct mnt_idmap *idmap, struct inode *dir,
 static int vexfs_tmpfile(struct mnt_idmap *idmap, struct inode *dir,
 			 struct file *file, umode_t mode)
 {
-	struct super_block *sb = dir->i_sb;
 	struct inode *inode;
 	handle_t *handle;
 	int err;
 
-	handle = vexfs_start(sb, VEXFS_SB(sb)->credits, 0);
-	if (IS_ERR(handle))
-		return PTR_ERR(handle);
-	inode = vexfs_new_inode(handle, idmap, dir, mode, 0);
+	inode = vexfs_start_new(idmap, dir, mode, 0, &handle);
 	if (IS_ERR(inode))
-		return vexfs_stop(handle, PTR_ERR(inode));
+		return PTR_ERR(inode);
 	VEXFS_I(inode)->parent = 0;
 	err = vexfs_orphan_add(handle, inode);
 	d_tmpfile(file, inode);	/* nlink becomes 0, and that is written */

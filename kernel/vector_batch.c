@@ -119,18 +119,14 @@ static void vexfs_forget_negative(struct file *file, struct qstr *name)
 static int vexfs_add_new(struct vexfs_batch *b, struct qstr *name, u32 slot,
 			 const u32 *vector, u64 *ino)
 {
-	struct super_block *sb = b->dir->i_sb;
 	struct inode *inode;
 	handle_t *handle;
 	int err;
 
-	handle = vexfs_start(sb, VEXFS_SB(sb)->credits, 0);
-	if (IS_ERR(handle))
-		return PTR_ERR(handle);
-	inode = vexfs_new_inode(handle, file_mnt_idmap(b->file), b->dir,
-				S_IFREG | b->req->mode, 0);
+	inode = vexfs_start_new(file_mnt_idmap(b->file), b->dir,
+				S_IFREG | b->req->mode, 0, &handle);
 	if (IS_ERR(inode))
-		return vexfs_stop(handle, PTR_ERR(inode));
+		return PTR_ERR(inode);
 	err = vexfs_mark_inode(handle, inode);
 	if (!err)
 		err = vexfs_dir_add(handle, b->dir, name, inode);

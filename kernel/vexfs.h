@@ -293,6 +293,8 @@ int vexfs_drop_name(handle_t *handle, struct inode *dir, struct inode *inode);
 int vexfs_rename(struct mnt_idmap *idmap, struct inode *old_dir,
 		 struct dentry *old, struct inode *new_dir, struct dentry *new,
 		 unsigned int flags);
+struct inode *vexfs_start_new(struct mnt_idmap *idmap, struct inode *dir,
+			      umode_t mode, dev_t dev, handle_t **handle);
 int vexfs_make_failed(handle_t *handle, struct inode *inode, int err);
 
 /* ioctl.c */
