@@ -205,6 +205,29 @@ pub(crate) fn at<R: MetaRead + ?Sized>(
     Ok(find(meta, ino, inode, lblk)?.filter(|extent| u64::from(extent.lblk) <= lblk))
 }
 
+/// Where blocks for the hole at `lblk` are wanted: behind what is in front of it, else near the inode.
+///
+/// # Errors
+/// Reading failed, or a check did.
+pub(crate) fn goal<R: MetaRead + ?Sized>(
+    meta: &R,
+    ino: u32,
+    inode: &Inode,
+    lblk: u64,
+) -> Result<u64> {
+    let before = match lblk.checked_sub(1) {
+        Some(before) => at(meta, ino, inode, before)?,
+        None => None,
+    };
+    Ok(match before {
+        Some(before) => before.pblk + u64::from(before.len),
+        None => meta
+            .geometry()
+            .inode_place(ino)
+            .map_or(0, |(block, _)| block),
+    })
+}
+
 /// The last extent.
 ///
 /// # Errors

@@ -113,14 +113,7 @@ fn take_ahead(
 ) -> Result<()> {
     let ahead = (lblk / 4).clamp(LEAST, MOST).max(behind - lblk);
     let want = ahead.min(room.min(u64::from(MAP)) - lblk);
-    let before = match lblk.checked_sub(1) {
-        Some(before) => map::at(&*tx, ino, inode, before)?,
-        None => None,
-    };
-    let goal = match before {
-        Some(before) => before.pblk + u64::from(before.len),
-        None => tx.geometry().inode_place(ino).map_or(0, |(block, _)| block),
-    };
+    let goal = map::goal(&*tx, ino, inode, lblk)?;
     if want == 0 {
         return Err(Error::NoSpace.into());
     }

@@ -57,14 +57,7 @@ pub(super) fn take(
     lblk: u64,
     want: u64,
 ) -> Result<Extent> {
-    let before = match lblk.checked_sub(1) {
-        Some(before) => map::at(&*tx, ino, inode, before)?,
-        None => None,
-    };
-    let goal = match before {
-        Some(before) => before.pblk + u64::from(before.len),
-        None => tx.geometry().inode_place(ino).map_or(0, |(block, _)| block),
-    };
+    let goal = map::goal(&*tx, ino, inode, lblk)?;
     let want = u32::try_from(want).unwrap_or(u32::MAX);
     let (pblk, len) = tx.alloc_blocks(goal, want.min(crate::disk::extents::MAX_LEN))?;
     Ok(Extent {
