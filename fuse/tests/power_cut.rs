@@ -50,11 +50,7 @@ proptest! {
             if crash.moments() > 120 && !dice.roll().is_multiple_of(crash.moments() as u64 / 60) {
                 continue;
             }
-            let image = crash.image_after(moment, || match dice.roll() % 4 {
-                0 => Fate::Lost,
-                1 => Fate::Torn(dice.roll() as u8),
-                _ => Fate::Kept,
-            });
+            let image = crash.image_after(moment, || dice.fate());
             let after: Arc<dyn BlockDevice> = Arc::new(MemoryDevice::from_image(&image));
             assert_clean(&after);
             let mut mounted = open(&after).expect("mounts after the power cut");

@@ -70,15 +70,20 @@ fn files(damage: impl FnOnce(&Arc<MemoryDevice>, &Superblock)) -> (Arc<MemoryDev
     (device, before)
 }
 
+/// The root has these names, and the file is whole.
+fn assert_kept(device: &Arc<MemoryDevice>, before: &[String], file: &str) {
+    let mut volume = open(device);
+    assert_eq!(names(&mut volume, Ino::ROOT), before);
+    assert_eq!(
+        read(&mut volume, Ino::ROOT, file),
+        images::content(100_000, 1)
+    );
+}
+
 #[test]
 fn a_lost_superblock_comes_back_from_its_copy() {
     let (device, before) = files(|device, _| change(&**device, 0, |block| block.fill(0)));
-    let mut volume = open(&device);
-    assert_eq!(names(&mut volume, Ino::ROOT), before);
-    assert_eq!(
-        read(&mut volume, Ino::ROOT, "plain"),
-        images::content(100_000, 1)
-    );
+    assert_kept(&device, &before, "plain");
 }
 
 #[test]
@@ -101,12 +106,7 @@ fn a_lost_root_is_found_by_its_leaves() {
         let (at, byte) = superblock.geometry().inode_place(1).expect("is one");
         change(&**device, at, |block| block[byte..byte + 512].fill(0));
     });
-    let mut volume = open(&device);
-    assert_eq!(names(&mut volume, Ino::ROOT), before);
-    assert_eq!(
-        read(&mut volume, Ino::ROOT, "hard"),
-        images::content(100_000, 1)
-    );
+    assert_kept(&device, &before, "hard");
 }
 
 #[test]
@@ -142,12 +142,7 @@ fn lost_bitmaps_and_summaries_come_back_from_the_inodes() {
             change(&**device, at, |block| block[0..64].fill(0xee));
         }
     });
-    let mut volume = open(&device);
-    assert_eq!(names(&mut volume, Ino::ROOT), before);
-    assert_eq!(
-        read(&mut volume, Ino::ROOT, "plain"),
-        images::content(100_000, 1)
-    );
+    assert_kept(&device, &before, "plain");
 }
 
 #[test]

@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use vexfs::disk::vector::Metric;
 use vexfs::disk::volume::{Add, Keys};
-use vexfs::disk::{BlockDevice, CrashDevice, DiskVolume, Fate, MemoryDevice};
+use vexfs::disk::{BlockDevice, CrashDevice, DiskVolume, MemoryDevice};
 use vexfs::{Ino, NewNode};
 use volumes::{Dice, OWNER, assert_clean, format, open};
 
@@ -109,11 +109,7 @@ fn a_power_cut_leaves_the_state_after_some_operation_and_nothing_synced_is_lost(
         let (dir, synced, history) = run(&crash, &mut dice);
         let moments = crash.moments();
         for moment in (0..=moments).step_by(moments / 60 + 1) {
-            let image = crash.image_after(moment, || match dice.roll() % 4 {
-                0 => Fate::Lost,
-                1 => Fate::Torn(dice.roll() as u8),
-                _ => Fate::Kept,
-            });
+            let image = crash.image_after(moment, || dice.fate());
             let after: Arc<dyn BlockDevice> = Arc::new(MemoryDevice::from_image(&image));
             assert_clean(&after);
             let mut volume = open(&after).expect("mounts after the power cut");

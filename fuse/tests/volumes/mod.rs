@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 
 use proptest::prelude::*;
 use vexfs::disk::mkfs::{self, Identity};
-use vexfs::disk::{BlockDevice, DiskVolume, ErrorPolicy, MemoryDevice, OpenOptions, fsck};
+use vexfs::disk::{BlockDevice, DiskVolume, ErrorPolicy, Fate, MemoryDevice, OpenOptions, fsck};
 use vexfs::{
     AtimePolicy, AttrChange, FileKind, Handle, Ino, Limits, MemoryVolume, NewNode, Outcome, Owner,
     RenameMode, Volume,
@@ -304,5 +304,14 @@ impl Dice {
         self.0 ^= self.0 >> 7;
         self.0 ^= self.0 << 17;
         self.0
+    }
+
+    /// What a power cut makes of a block that no flush covers.
+    pub fn fate(&mut self) -> Fate {
+        match self.roll() % 4 {
+            0 => Fate::Lost,
+            1 => Fate::Torn(self.roll() as u8),
+            _ => Fate::Kept,
+        }
     }
 }
