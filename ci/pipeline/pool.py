@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from types import TracebackType
@@ -19,6 +20,7 @@ from ci.reader import nearest
 from ci.vm import accel, prune
 from ci.vm import guest as guests
 from ci.vm.boot import Boot
+from ci.vm.disks import Disk
 from ci.vm.machine import Machine
 
 
@@ -70,7 +72,7 @@ def prepare(session: Session, spec: MachineSpec, *, require_kvm: bool) -> tuple[
 
 class Pool:
     """Hands out a healthy guest, restored from memory unless `cold`. With `kept` it is the running guest of that name, which
-    is never replaced."""
+    is never replaced. `disks` are for its guests, one after the other, and not for those of other slots."""
 
     def __init__(
         self,
@@ -83,6 +85,7 @@ class Pool:
         cold: bool = False,
         slots: int = 1,
         name: str = "",
+        disks: Sequence[Disk] = (),
     ) -> None:
         self.session = session
         self.kept = kept
@@ -91,6 +94,7 @@ class Pool:
         self._name = name or self.spec.name
         self._require_kvm = require_kvm
         self._cold = cold
+        self._disks = tuple(disks)
         self._boot: tuple[Boot, Accelerator] | None = None
         self._stack = ExitStack()
         self._machine: Machine | None = None
@@ -154,6 +158,7 @@ class Pool:
                         name=name,
                         progress=item.say,
                         warm=not self._cold,
+                        given=self._disks,
                     )
                 )
             seconds = round(machine.boot_seconds, 2)

@@ -167,6 +167,8 @@ def restore(connection: libvirt.virConnect, request: dict[str, Any]) -> dict[str
             stream.connect(request["socket"])
             stream.sendall(Path(request["file"]).read_bytes())
         _moved(domain)
+        for target, size in request["resized"].items():  # other files lie behind these disks than when it was saved
+            domain.blockResize(target, size, libvirt.VIR_DOMAIN_BLOCK_RESIZE_BYTES)
         domain.resume()
     except (OSError, Refused, libvirt.libvirtError) as error:
         raise Refused(f"QEMU does not take the saved state: {error}") from error

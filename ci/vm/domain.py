@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
-from ci.vm import inside
+from ci.vm import disks, inside
 
 _QEMU = "http://libvirt.org/schemas/domain/qemu/1.0"
 # Of the PCI slots on the root bus libvirt itself fills the low ones.
@@ -22,6 +22,8 @@ class DomainFacts:
     `accelerator` is `kvm` or `tcg`. `console_socket` is for people; `console_log` gets every byte from the first.
     `port_socket` leads to the guest's virtio-serial port. `generation` (a UUID) is another for each guest of one snapshot:
     a kernel that knows ACPI's VM generation id makes its random numbers anew by it.
+
+    `disks` has one for each of the slots of ci/vm/disks.py.
 
     With `ram` the memory lies in that file: shared where `ram_shared`, so that it can be kept, else a private copy on
     write. `incoming`: QEMU waits for the state of the devices, and a boot never happens.
@@ -44,6 +46,7 @@ class DomainFacts:
     console_log: Path
     port_socket: Path
     generation: str
+    disks: tuple[disks.Disk, ...] = ()
     ram: Path | None = None
     ram_shared: bool = False
     incoming: bool = False
@@ -85,6 +88,8 @@ def _devices(domain: ET.Element, facts: DomainFacts) -> None:
     _disk(devices, "vda", facts.root, "qcow2", "vexci-root", read_only=False)
     _disk(devices, "vdb", facts.modules, "raw", "vexci-modules", read_only=True)
     _disk(devices, "vdc", facts.seed, "raw", "vexci-seed", read_only=True)
+    for slot, given in enumerate(facts.disks):
+        _disk(devices, disks.target(slot), given.path, "raw", disks.serial(slot), read_only=False, cache=given.cache)
     ET.SubElement(devices, "controller", type="usb", model="none")
     ET.SubElement(devices, "memballoon", model="none")
     serial = ET.SubElement(devices, "serial", type="unix")
@@ -99,11 +104,13 @@ def _devices(domain: ET.Element, facts: DomainFacts) -> None:
     _text(random, "backend", "/dev/urandom", model="random")
 
 
-def _disk(devices: ET.Element, target: str, path: Path, form: str, serial: str, *, read_only: bool) -> None:
+def _disk(devices: ET.Element, target: str, path: Path, form: str, serial: str, *, read_only: bool, cache: str = "") -> None:
     disk = ET.SubElement(devices, "disk", type="file", device="disk")
     driver = ET.SubElement(disk, "driver", name="qemu", type=form)
     if not read_only:
         driver.set("discard", "unmap")
+    if cache:
+        driver.set("cache", cache)
     ET.SubElement(disk, "source", file=str(path))
     ET.SubElement(disk, "target", dev=target, bus="virtio")
     if read_only:

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,9 +13,10 @@ from ci import leftovers, store
 from ci.errors import InfrastructureError, UsageError, VexciError
 from ci.manifest import MachineSpec
 from ci.model import Accelerator
-from ci.vm import registry, snapshot
+from ci.vm import disks, registry, snapshot
 from ci.vm.boot import Boot
 from ci.vm.channel import Lost
+from ci.vm.disks import Disk
 from ci.vm.driver import driver
 from ci.vm.keys import Keys, guest_keys
 from ci.vm.link import Link, PortLink, SshLink
@@ -43,17 +44,20 @@ def guest(
     progress: Say,
     boot_deadline: float | None = None,
     warm: bool = False,
+    given: Sequence[Disk] = (),
 ) -> Iterator[Machine]:
     """A fresh guest that answers; on leaving it is gone with all its files, whatever happened.
 
     Its console and what else is evidence stay in the run's folder under `guests/<name>/`. `root` is the project's
-    root, `boot_deadline` in seconds (else by accelerator). `warm`: from a memory snapshot, where one is to be had.
+    root, `boot_deadline` in seconds (else by accelerator). `warm`: from a memory snapshot, where one is to be had. `given`: disks of
+    the host's (ci/vm/disks.py), which stay; `Machine.disk(slot)` names their devices.
     Raises InfrastructureError where the host cannot give a guest or it does not come up, GuestPanic where its kernel fails
     at boot.
     """
+    disks.check(given)
     evidence = run.path / "guests" / name
     with ExitStack() as stack:
-        wanted = Wanted(spec, boot, accelerator, root, name, evidence, progress, boot_deadline)
+        wanted = Wanted(spec, boot, accelerator, root, name, evidence, progress, boot_deadline, tuple(given))
         machine = wanted.start(stack, lambda _: evidence / "console.log", warm=warm)
         stack.callback(machine.close)
         yield machine
@@ -71,6 +75,7 @@ class Wanted:
     evidence: Path
     say: Say
     boot_deadline: float | None = None
+    given: tuple[Disk, ...] = ()
 
     def start(self, stack: ExitStack, console: Callable[[Starter], Path], *, warm: bool) -> Machine:
         """Restored where that is wanted and possible, else booted; leaving `stack` ends it. A snapshot that does not come to
@@ -103,7 +108,7 @@ class Wanted:
             raise
 
     def _starter(self, stack: ExitStack) -> Starter:
-        starter = Starter(self.spec, self.boot, self.accelerator, self.root, self.name, self.evidence, self.say)
+        starter = Starter(self.spec, self.boot, self.accelerator, self.root, self.name, self.evidence, self.say, given=self.given)
         note = {"id": starter.id, "uuid": starter.uuid}
         stack.enter_context(leftovers.entry("guest", starter.id, note))
         stack.callback(registry.release, note)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from ci import store
 from ci.errors import GuestPanic, Hang, InfrastructureError, ProductFailure
 from ci.model import Accelerator
-from ci.vm import console, diagnose
+from ci.vm import console, diagnose, disks
 from ci.vm.channel import Expired, GuestResult, Lost, Running
 from ci.vm.driver import Driver
 from ci.vm.keys import Keys
@@ -115,6 +115,10 @@ class Machine:
             raise self._not_copied(f"get {remote} {local}", error) from error
         finally:
             part.unlink(missing_ok=True)
+
+    def disk(self, slot: int = 0, *, deadline: float = 20.0) -> str:
+        """The guest's device (`/dev/vdd`) of the disk that it was given for a slot; see ci/vm/disks.py. `deadline` in seconds."""
+        return self.run(disks.find_argv(slot), deadline=deadline, check=True).stdout.strip()
 
     def sysrq(self, keys: str) -> None:
         """Press Alt+SysRq+key for each key, through QEMU: it works while SSH is dead. The answer is on the console."""

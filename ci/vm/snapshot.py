@@ -23,7 +23,7 @@ from ci import leftovers, store
 from ci.errors import InfrastructureError
 from ci.manifest import MachineSpec
 from ci.model import Accelerator
-from ci.vm import console, door, inside, registry
+from ci.vm import console, disks, door, inside, registry
 from ci.vm.accel import cpu_model, qemu_program
 from ci.vm.agent import __file__ as libvirt_side
 from ci.vm.boot import Boot
@@ -39,7 +39,7 @@ Say = Callable[[str], None]
 
 FOLDER = "snapshots"
 # A change here makes every snapshot anew.
-_VERSION = "2"
+_VERSION = "3"
 _FILES = ("memory", "state", "root.qcow2", "overlay.qcow2", "seed.tar", "console.log")
 _STEP_SECONDS = 60.0
 _CLOCK_SECONDS = 0.5
@@ -78,6 +78,7 @@ def key(spec: MachineSpec, boot: Boot, accelerator: Accelerator) -> str:
         console_log=nowhere,
         port_socket=nowhere,
         generation="",
+        disks=disks.empty(),
         ram=nowhere,
         incoming=True,
     )

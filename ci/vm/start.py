@@ -9,7 +9,7 @@ import shutil
 import socket
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -20,11 +20,12 @@ from ci import leftovers, process, store
 from ci.errors import Hang, InfrastructureError
 from ci.manifest import MachineSpec
 from ci.model import Accelerator
-from ci.vm import console, registry, seed
+from ci.vm import console, disks, registry, seed
 from ci.vm.accel import qemu_program
 from ci.vm.boot import Boot
-from ci.vm.channel import Lost
+from ci.vm.channel import Expired, Lost
 from ci.vm.connect import HOST
+from ci.vm.disks import Disk
 from ci.vm.domain import DomainFacts, domain_xml
 from ci.vm.door import Door, become
 from ci.vm.driver import Driver, driver, keep_capabilities, prepare
@@ -42,6 +43,7 @@ Create = Callable[[Driver, Path], dict[str, Any]]
 # From the start of QEMU to the agent's answer, on a busy host.
 RESTORE_SECONDS = 30.0
 _PORT_TRIES = 5
+_DISK_SECONDS = 15.0
 _SPARE_MEMORY_MIB = 192  # QEMU itself, with TCG's translation buffer partly used
 _SPARE_DISK_MIB = 512
 # Debian allows only some SysRq keys; without this the stacks of a hang could not be had.
@@ -62,6 +64,7 @@ class Warm:
 class Starter:
     """What has to happen, in order, until a guest answers. Undoing is the caller's: everything is in one folder.
 
+    `given` are disks of the host's for the first slots (ci/vm/disks.py), which are the caller's to make and to keep.
     With `keep`, a folder, the guest's disk and seed are made there and its memory in the file `ram`, so that they can become
     a snapshot.
     """
@@ -77,6 +80,7 @@ class Starter:
         say: Say,
         keep: Path | None = None,
         ram: Path | None = None,
+        given: Sequence[Disk] = (),
     ) -> None:
         self.id = secrets.token_hex(4)
         self.uuid = str(uuid.uuid4())
@@ -90,6 +94,8 @@ class Starter:
         self._say = say
         self._keep = keep
         self._ram = ram
+        self._given = tuple(given)
+        self._slots: tuple[Disk, ...] = ()
         self._warm: Warm | None = None
 
     def rescued(self, files: tuple[Path, ...]) -> tuple[Path, ...]:
@@ -120,13 +126,15 @@ class Starter:
 
         def create(own: Driver, xml: Path) -> dict[str, Any]:
             door.watch()
-            return own.ask("restore", xml=str(xml), file=str(warm.state), socket=str(self.folder / "state.sock"))
+            sizes = {disks.target(slot): disk.path.stat().st_size for slot, disk in enumerate(self._given)}
+            return own.ask("restore", xml=str(xml), file=str(warm.state), socket=str(self.folder / "state.sock"), resized=sizes)
 
         try:
             facts, keys, own = self._made(console_log, create)
             files = seed.identity(keys, hostname=self.name, machine_id=self.uuid.replace("-", ""))
             port = door.enter(RESTORE_SECONDS)
             become(port, files, self.name, deadline=RESTORE_SECONDS)
+            self._know_disks(PortLink(port))
         except (Lost, Refused) as error:
             message = f"the guest {self.name} was restored, but does not answer: {error}"
             raise InfrastructureError(message, hint=console.tail(console_log), evidence=self._qemu_log()) from error
@@ -135,6 +143,15 @@ class Starter:
         seconds = time.monotonic() - begin
         self._say(f"{facts.name} answers {seconds:.2f} s after it was asked for, restored from memory")
         return Machine(facts, keys, own, PortLink(port), self._evidence, seconds, restored=True)
+
+    def _know_disks(self, link: PortLink) -> None:
+        """Wait until a restored guest knows the size of the disks that it was given."""
+        for slot, disk in enumerate(self._given):
+            argv = disks.find_argv(slot, disk.path.stat().st_size)
+            try:
+                link.command(argv).wait(deadline=_DISK_SECONDS, silence=None, watch=lambda: None)
+            except Expired as error:
+                raise Lost(f"its kernel does not see the disk {disk.path}: {error}") from error
 
     def _made(self, console_log: Path, create: Create) -> tuple[GuestFacts, Keys, Driver]:
         """Everything up to a QEMU that runs."""
@@ -180,6 +197,7 @@ class Starter:
         return self._keep or self.folder
 
     def _disks(self, keys: Keys, console_log: Path) -> None:
+        self._slots = disks.filled(self._given, self.folder)
         if self._warm is not None:
             shutil.copyfile(self._warm.overlay, self.folder / "root.qcow2")
             shutil.copyfile(self._warm.console, console_log)  # the boot that this guest has behind it
@@ -277,6 +295,7 @@ class Starter:
             console_log=Path(facts.console),
             port_socket=facts.port_socket,
             generation=str(uuid.uuid4()),
+            disks=self._slots,
             ram=self._warm.ram if self._warm else self._ram,
             ram_shared=self._ram is not None,
             incoming=self._warm is not None,

@@ -12,7 +12,9 @@ from pathlib import Path
 import pytest
 
 from ci import store
+from ci.errors import InfrastructureError
 from ci.vm import snapshot
+from ci.vm.disks import Disk
 from ci.vm.guest import guest
 from ci.vm.machine import Machine
 from tests.vm_guest import SPEC, TCG, boot
@@ -104,3 +106,27 @@ def test_a_change_of_anything_gives_another_key(tmp_path: Path) -> None:
     keys.append(snapshot.key(SPEC, replace(files, disk=disk), TCG))
     assert len(set(keys)) == len(keys)
     assert snapshot.key(SPEC, files, replace(TCG, reason="another")) == keys[0]
+
+
+@pytest.mark.parametrize("restored", [True, False])
+def test_a_guest_s_disk_is_a_file_of_the_host_s_also_after_a_restore_and_after_its_end(restored: bool, tmp_path: Path) -> None:
+    volumes = [Disk(tmp_path / "one", "none"), Disk(tmp_path / "two", "unsafe")]
+    for number, volume in enumerate(volumes, 3):
+        with open(volume.path, "wb") as file:
+            file.truncate(number << 20)
+    run = store.RunFolder(tmp_path)
+    with guest(SPEC, boot(), accelerator=TCG, run=run, root=tmp_path, name="g", progress=print, warm=restored, given=volumes) as machine:
+        assert machine.restored is restored
+        for slot, size in ((0, 3 << 20), (1, 4 << 20)):
+            device = machine.disk(slot)
+            script = f"blockdev --getsize64 {device}; echo from the guest {slot} | dd of={device} bs=512 seek=9 conv=sync,fsync status=none"
+            assert machine.run(["sh", "-c", script], deadline=30, check=True).stdout == f"{size}\n"
+            with open(volumes[slot].path, "rb") as file:
+                file.seek(9 * 512)
+                assert file.read(16) == b"from the guest %d" % slot, "the host sees at once what the guest has flushed"
+        with (
+            pytest.raises(InfrastructureError, match=r"Failed to get .*lock"),
+            guest(SPEC, boot(), accelerator=TCG, run=run, root=tmp_path, name="h", progress=print, given=volumes),
+        ):
+            pass
+    assert volumes[0].path.stat().st_size == 3 << 20, "the caller's file stays"
