@@ -29,7 +29,8 @@ BUILDERS = {"kbuild": Kind.KERNEL_MODULE, "cargo": Kind.DAEMON, "make": Kind.DAE
 KERNEL_BASES = ("allnoconfig", "defconfig", "x86_64_defconfig")
 TOOLCHAINS = ("gcc", "clang")
 PROVIDERS = ("apt", "host", "source", "tree")
-SUITES = ("smoke",)
+FSYNC_SCOPES = ("file", "volume")
+SUITES = ("smoke", "crash", "faults")
 WORKLOAD_TOOLS = ("fio", "metadata")
 REFERENCE_SYSTEMS = ("ext4", "tmpfs")
 FORMAT_VERSION = 1
@@ -119,6 +120,9 @@ def _artifact(name: str, section: Section, root: Path, kernels: list[str]) -> Ar
         filesystem=section.text("filesystem", ""),
         prepare=section.commands("prepare"),
         mount=section.texts("mount"),
+        check=section.texts("check"),
+        repair=section.texts("repair"),
+        fsync=section.text("fsync", FSYNC_SCOPES[0], FSYNC_SCOPES),
         persistent=section.flag("persistent"),
         deadline=section.number("deadline", 900, least=1),
         feature_sets=tuple(_feature_set(n, s, module) for n, s in section.sections("feature_sets", required=False)),
@@ -278,6 +282,8 @@ def _suite(name: str, section: Section, artifacts: list[str]) -> SuiteSpec:
         minimum=section.whole("minimum", least=1),
         deadline=section.number("deadline", least=1),
         operation_deadline=section.number("operation_deadline", 20, least=0.1),
+        options=section.pairs("options"),
+        on_request=section.flag("on_request"),
     )
     section.finish()
     return spec

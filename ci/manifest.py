@@ -90,7 +90,9 @@ class ArtifactSpec:
     `mount` is the argv that mounts it in a guest, with the placeholders {artifact} (the deployed file)
     and {mountpoint}; a daemon's command stays in the foreground. `prepare` are the commands that make the
     volume it is mounted from; {volume} in them and in `mount` is a fresh file name for each guest or
-    measurement. `filesystem` is what mountinfo must then show as the type.
+    measurement. `filesystem` is what mountinfo must then show as the type. `check` looks for errors on the unmounted {volume}
+    and changes nothing (exit 0: none), `repair` mends them. `fsync` says what fsync of a file promises of contents: that `file`'s,
+    or those of the whole `volume`.
     """
 
     name: str
@@ -110,6 +112,9 @@ class ArtifactSpec:
     filesystem: str = ""
     prepare: tuple[tuple[str, ...], ...] = ()
     mount: tuple[str, ...] = ()
+    check: tuple[str, ...] = ()
+    repair: tuple[str, ...] = ()
+    fsync: str = "file"
     persistent: bool = False
     deadline: float = 900.0
     floating_point: tuple[str, ...] = ()
@@ -209,13 +214,16 @@ class SnapshotLimits:
 
 @dataclass(frozen=True)
 class SuiteSpec:
-    """A validation suite: on which artifacts, the least number of cases, seconds for one artifact."""
+    """A validation suite: on which artifacts, the least number of cases, seconds for one artifact; `options` are the suite's own. One
+    that is `on_request` runs only where the command line names it."""
 
     name: str
     artifacts: tuple[str, ...]
     minimum: int
     deadline: float
     operation_deadline: float
+    options: tuple[tuple[str, str], ...] = ()
+    on_request: bool = False
 
 
 @dataclass(frozen=True)

@@ -57,10 +57,15 @@ def deploy(pool: Pool) -> list[Deployment]:
     return done
 
 
-def validate(pool: Pool, *, suite: str = "", only: str = "") -> list[SuiteResult]:
-    """The stage validate: every chosen suite on every artifact that it names; a damaged guest is replaced in between."""
+def validate(
+    pool: Pool, *, suite: str = "", only: str = "", cases: tuple[str, ...] = (), options: tuple[tuple[str, str], ...] = ()
+) -> list[SuiteResult]:
+    """The stage validate: every chosen suite on every artifact that it names; a damaged guest is replaced in between.
+
+    `cases` are the only ones to run, whatever the suite's minimum; `options` are settings in place of the manifest's.
+    """
     session = pool.session
-    todo = _suites(pool, suite, only)
+    todo = [(_with(chosen, cases, options), spec, artifact) for chosen, spec, artifact in _suites(pool, suite, only)]
     pool.guest()
     with session.record.stage("validate") as stage, console.group("validate"):
         results: list[SuiteResult] = []
@@ -69,7 +74,7 @@ def validate(pool: Pool, *, suite: str = "", only: str = "") -> list[SuiteResult
 
         def one(own: Pool, item: Item) -> None:
             chosen, spec, artifact = item
-            result = _run_suite(own, chosen, spec, artifact)
+            result = _run_suite(own, chosen, spec, artifact, cases)
             results.append(result)
             _show_suite(result)
             if result.verdict in (Verdict.PANIC, Verdict.HANG, Verdict.INFRA):
@@ -101,7 +106,7 @@ def _suites(pool: Pool, suite: str, only: str) -> list[Item]:
     built = {spec.name: (spec, artifact) for spec, artifact in for_guest(pool.session, pool.spec.kernel)}
     todo = []
     for chosen in pool.session.manifest.suites:
-        for name in chosen.artifacts if not suite or chosen.name == suite else ():
+        for name in chosen.artifacts if chosen.name == suite or not (suite or chosen.on_request) else ():
             if only and name != only:
                 continue
             if name not in built:
@@ -112,7 +117,18 @@ def _suites(pool: Pool, suite: str, only: str) -> list[Item]:
     return todo
 
 
-def _run_suite(pool: Pool, suite: SuiteSpec, spec: ArtifactSpec, artifact: Artifact) -> SuiteResult:
+def _with(suite: SuiteSpec, cases: tuple[str, ...], options: tuple[tuple[str, str], ...]) -> SuiteSpec:
+    """The suite as it was asked for; `deadline` among the options is the suite's own."""
+    settings = {**dict(suite.options), **dict(options)}
+    try:
+        deadline = float(settings.pop("deadline", suite.deadline))
+    except ValueError as error:
+        raise UsageError(f"--options: the deadline is no number of seconds: {error}") from error
+    minimum = min(suite.minimum, len(cases)) if cases else suite.minimum
+    return replace(suite, minimum=minimum, deadline=deadline, options=tuple(settings.items()))
+
+
+def _run_suite(pool: Pool, suite: SuiteSpec, spec: ArtifactSpec, artifact: Artifact, cases: tuple[str, ...]) -> SuiteResult:
     fresh = pool.guest()
     patience = pool.session.manifest.kernel(pool.spec.kernel).patience  # a kernel with checkers in it is slower
     suite = replace(suite, deadline=suite.deadline * patience, operation_deadline=suite.operation_deadline * patience)
@@ -120,7 +136,7 @@ def _run_suite(pool: Pool, suite: SuiteSpec, spec: ArtifactSpec, artifact: Artif
         deployer.deploy(fresh, tool_spec, tool)
     deployer.deploy(fresh, spec, artifact)
     with console.Progress() as progress, progress.item(f"{suite.name} on {artifact.label}") as item:
-        return suites.run_suite(fresh, suite, spec, artifact, run=pool.session.record.run, progress=item.say)
+        return suites.run_suite(fresh, suite, spec, artifact, run=pool.session.record.run, progress=item.say, only=cases)
 
 
 def _tools(pool: Pool) -> list[tuple[ArtifactSpec, Artifact]]:

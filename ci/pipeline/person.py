@@ -35,6 +35,8 @@ def validate(
     only: str,
     guest: str,
     require_kvm: bool,
+    test: str = "",
+    options: str = "",
     kernel: str = "",
     features: str = "",
     cold: bool = False,
@@ -43,11 +45,24 @@ def validate(
     """Build and verify, then run the suites in a fresh guest (with that `kernel`), or in the running one of that name."""
     guests.check_request(session, suite=suite, artifact=only)
     check_slots(slots, guest)
+    settings = _settings(options)
+    cases = tuple(name for name in test.split(",") if name)
+    if (settings or cases) and not suite:
+        raise UsageError("--test and --options are for one suite", hint="name it with --suite")
     if guest and kernel:
         raise UsageError(f"--guest and --kernel exclude each other: the guest '{guest}' runs already", hint="leave out one of them")
     with _pool(session, guest, require_kvm, kernel, cold=cold, slots=slots) as pool:
         guests.ensure_built(session, pool.spec.kernel, features)
-        guests.validate(pool, suite=suite, only=only)
+        guests.validate(pool, suite=suite, only=only, cases=cases, options=settings)
+
+
+def _settings(text: str) -> tuple[tuple[str, str], ...]:
+    """`a=b,c=d` as pairs; UsageError where it is something else."""
+    pairs = [word.partition("=") for word in text.split(",") if word]
+    for key, equals, value in pairs:
+        if not (key and equals and value):
+            raise UsageError(f"--options: '{key}{equals}{value}' is no setting", hint="such as --options rounds=50,seed=7")
+    return tuple((key, value) for key, _, value in pairs)
 
 
 def bench(session: Session, *, suite: str, rounds: int, guest: str, require_kvm: bool, cold: bool) -> None:

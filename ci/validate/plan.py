@@ -68,9 +68,13 @@ def make(suite: SuiteSpec, spec: ArtifactSpec, artifact: Artifact, only: tuple[s
         "mount": filled(spec.mount),
         "mountpoint": mountpoint,
         "work": work,
+        "check": filled(spec.check),
+        "repair": filled(spec.repair),
+        "fsync": spec.fsync,
         "persistent": spec.persistent,
         "marker": marker,
         "deadline": suite.deadline,
         "operation_deadline": suite.operation_deadline,
         "only": list(only),
+        "options": dict(suite.options),
     }

@@ -9,7 +9,7 @@ import os
 import subprocess
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 from . import mounts
@@ -19,6 +19,10 @@ from .stacks import state_of
 
 class Failed(Exception):
     """The product answered wrongly; the text says what was expected and what came."""
+
+
+class Skipped(Exception):
+    """The case cannot be run here; the text says why."""
 
 
 class Hung(Exception):
@@ -46,12 +50,16 @@ class Plan:
     only: tuple[str, ...] = ()
     prepare: tuple[tuple[str, ...], ...] = ()
     volume: str = ""
+    check: tuple[str, ...] = ()
+    repair: tuple[str, ...] = ()
+    fsync: str = "file"
+    options: dict[str, str] = field(default_factory=dict)
 
     @classmethod
     def parse(cls, text: str) -> Plan:
         """A plan from its JSON text; unknown and missing keys are errors."""
         data: dict[str, Any] = json.loads(text)
-        unknown = set(data) - {field.name for field in fields(cls)}
+        unknown = set(data) - {known.name for known in fields(cls)}
         if unknown:
             raise ValueError(f"the plan has unknown keys: {', '.join(sorted(unknown))}")
         values: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in data.items()}

@@ -22,7 +22,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-from .context import Context, Failed, Hung, Plan
+from .context import Context, Failed, Hung, Plan, Skipped
 from .machine import throwaway
 from .stacks import kill_group, members, stacks
 
@@ -225,6 +225,8 @@ def _child(entry: CaseEntry, plan: Plan, writer: int) -> None:
         end = {"verdict": "pass", "detail": context.detail}
     except Failed as failure:
         end = {"verdict": "fail", "detail": str(failure)}
+    except Skipped as skipped:
+        end = {"verdict": "skip", "detail": str(skipped)}
     except Hung as hung:
         end = {"verdict": "hang", "detail": str(hung), "diagnosis": stacks([os.getpid(), *members(plan.marker)])}
     except OSError as error:

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The agent's commands: `run PLAN.json` runs a suite, `keep STATUS LOG ARGV…` is a daemon's parent."""
+"""The agent's commands: `run PLAN.json` runs a suite, `keep STATUS LOG ARGV…` is a daemon's parent, `work OPTIONS` is the crash
+suite's workload."""
 
 from __future__ import annotations
 
@@ -7,16 +8,17 @@ import os
 import signal
 import sys
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
-from . import mounts, product, smoke
+from . import crash, mounts, product, smoke, worker
 from .context import Plan
 from .engine import Table, emit, mark, run_suite
 from .machine import throwaway
 from .stacks import members
 
-SUITES: dict[str, Table] = {"smoke": smoke.TABLE}
+SUITES: dict[str, Callable[[Plan], Table]] = {"smoke": lambda _: smoke.TABLE, "crash": crash.table}
 LOG_LIMIT = 256 << 10
 CLEANUP_SECONDS = 3.0
 
@@ -28,7 +30,9 @@ def main(arguments: list[str]) -> int:
         return _run(Plan.parse(Path(arguments[1]).read_text(encoding="utf-8")))
     if arguments[:1] == ["keep"] and len(arguments) >= 4:
         return product.keep(arguments[1], arguments[2], arguments[3:])
-    sys.stderr.write("usage: agent run PLAN | agent keep STATUS LOG ARGV...\n")
+    if arguments[:1] == ["work"] and len(arguments) == 2:
+        return worker.work(arguments[1])
+    sys.stderr.write("usage: agent run PLAN | agent keep STATUS LOG ARGV... | agent work OPTIONS\n")
     return 2
 
 
@@ -39,7 +43,7 @@ def _run(plan: Plan) -> int:
     mark(f"suite {plan.suite} on {plan.artifact} begins")
     ran = 0
     try:
-        ran = run_suite(SUITES[plan.suite], plan)
+        ran = run_suite(SUITES[plan.suite](plan), plan)
     finally:
         _send_daemon_log(plan)
         left = _clean_up(plan)
