@@ -183,6 +183,7 @@ def deploy(ctx: Context, guest: str = "default", json: bool = False) -> None:
         **_KERNEL,
         **_FEATURES,
         **_KVM,
+        "core": "Where the guest hangs, keep its memory, too (a file of about its size).",
         **_COLD,
         **_SLOTS,
         **_JSON,
@@ -200,6 +201,7 @@ def validate(
     require_kvm: bool = False,
     cold: bool = False,
     slots: int = 1,
+    core: bool = False,
     json: bool = False,
 ) -> None:
     """Build, verify, and run the validation suites in a disposable guest."""
@@ -217,6 +219,7 @@ def validate(
         features=features,
         cold=cold,
         slots=slots,
+        core=core,
     )
 
 

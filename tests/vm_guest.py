@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from pathlib import Path
@@ -22,7 +23,7 @@ from ci.model import Accelerator  # noqa: E402
 from ci.vm import guest as guests  # noqa: E402
 from ci.vm.boot import Boot  # noqa: E402
 
-SPEC = MachineSpec("default", "debian-12", "debian-6.1", memory=512)
+SPEC = MachineSpec("default", "debian-12", "debian-6.1", memory=512, uri=os.environ.get("VEXCI_TEST_URI", "private"))
 TCG = Accelerator("tcg", "tests run alike on every machine")
 
 
@@ -47,7 +48,7 @@ def main(project: Path, name: str, what: str) -> None:
         facts = guests.up(SPEC, boot(), accelerator=TCG, root=project, name=name, evidence=run.path, progress=say)
         say(facts.uuid)
         return
-    with guests.guest(SPEC, boot(), accelerator=TCG, run=run, root=project, name=name, progress=say) as machine:
+    with guests.guest(SPEC, boot(), accelerator=TCG, run=run, root=project, name=name, progress=say, warm=SPEC.uri != "private") as machine:
         say(machine.run(["uname", "-r"], deadline=30).stdout.strip())
         while what == "hold":
             time.sleep(1)

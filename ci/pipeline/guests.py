@@ -21,6 +21,7 @@ from ci.pipeline.session import Session
 from ci.pipeline.slots import distribute
 from ci.reader import nearest
 from ci.record import plain
+from ci.store import RunFolder
 from ci.vm.machine import Machine
 
 Item = tuple[SuiteSpec, ArtifactSpec, Artifact]
@@ -76,7 +77,7 @@ def validate(
             chosen, spec, artifact = item
             result = _run_suite(own, chosen, spec, artifact, cases)
             results.append(result)
-            _show_suite(result)
+            _show_suite(session.record.run, result)
             if result.verdict in (Verdict.PANIC, Verdict.HANG, Verdict.INFRA):
                 own.discard()
 
@@ -144,7 +145,10 @@ def _tools(pool: Pool) -> list[tuple[ArtifactSpec, Artifact]]:
     return [(spec, artifact) for spec, artifact in for_guest(pool.session, pool.spec.kernel) if not spec.mount]
 
 
-def _show_suite(result: SuiteResult) -> None:
+def _show_suite(run: RunFolder, result: SuiteResult) -> None:
+    for item in result.evidence:
+        if item.kind == "diagnosis" and item.path.endswith("/index.txt"):  # of a hang: what was gathered comes first
+            console.line((run.path / item.path).read_text())
     passed = sum(1 for case in result.cases if case.verdict.ok)
     text = f"{result.suite} on {result.artifact} [{result.kernel}]: {passed} of {len(result.cases)} cases passed"
     console.verdict_line(result.verdict, text, result.seconds)

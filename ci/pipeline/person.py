@@ -41,6 +41,7 @@ def validate(
     features: str = "",
     cold: bool = False,
     slots: int = 1,
+    core: bool = False,
 ) -> None:
     """Build and verify, then run the suites in a fresh guest (with that `kernel`), or in the running one of that name."""
     guests.check_request(session, suite=suite, artifact=only)
@@ -51,7 +52,7 @@ def validate(
         raise UsageError("--test and --options are for one suite", hint="name it with --suite")
     if guest and kernel:
         raise UsageError(f"--guest and --kernel exclude each other: the guest '{guest}' runs already", hint="leave out one of them")
-    with _pool(session, guest, require_kvm, kernel, cold=cold, slots=slots) as pool:
+    with _pool(session, guest, require_kvm, kernel, cold=cold, slots=slots, core=core) as pool:
         guests.ensure_built(session, pool.spec.kernel, features)
         guests.validate(pool, suite=suite, only=only, cases=cases, options=settings)
 
@@ -76,10 +77,12 @@ def bench(session: Session, *, suite: str, rounds: int, guest: str, require_kvm:
         guests.bench(pool, suite=suite, rounds=rounds)
 
 
-def _pool(session: Session, guest: str, require_kvm: bool, kernel: str = "", *, cold: bool = False, slots: int = 1) -> Pool:
+def _pool(
+    session: Session, guest: str, require_kvm: bool, kernel: str = "", *, cold: bool = False, slots: int = 1, core: bool = False
+) -> Pool:
     if guest:
         vm.running(guest, session.manifest.root)
-    return Pool(session, kept=guest, require_kvm=require_kvm, kernel=kernel, cold=cold, slots=slots)
+    return Pool(session, kept=guest, require_kvm=require_kvm, kernel=kernel, cold=cold, slots=slots, core=core)
 
 
 def image_build(session: Session, name: str) -> None:

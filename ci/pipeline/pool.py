@@ -72,7 +72,8 @@ def prepare(session: Session, spec: MachineSpec, *, require_kvm: bool) -> tuple[
 
 class Pool:
     """Hands out a healthy guest, restored from memory unless `cold`. With `kept` it is the running guest of that name, which
-    is never replaced. `disks` are for its guests, one after the other, and not for those of other slots."""
+    is never replaced. `disks` are for its guests, one after the other, and not for those of other slots. With `core` the diagnosis of
+    a hang holds the guest's memory."""
 
     def __init__(
         self,
@@ -86,6 +87,7 @@ class Pool:
         slots: int = 1,
         name: str = "",
         disks: Sequence[Disk] = (),
+        core: bool = False,
     ) -> None:
         self.session = session
         self.kept = kept
@@ -95,6 +97,7 @@ class Pool:
         self._require_kvm = require_kvm
         self._cold = cold
         self._disks = tuple(disks)
+        self._core = core
         self._boot: tuple[Boot, Accelerator] | None = None
         self._stack = ExitStack()
         self._machine: Machine | None = None
@@ -120,6 +123,7 @@ class Pool:
             kernel=self.spec.kernel,
             cold=self._cold,
             slots=self.slots,
+            core=self._core,
             name=f"{self._name}-slot{number}",
         )
         other._boot = self._boot
@@ -130,8 +134,14 @@ class Pool:
         if self._machine is None or not self._machine.alive():
             self.discard()
             self._machine = self._attach() if self.kept else self._start()
-            self._machine.splat = splat.failure
+            self._machine.splat = self._failure
+            self._machine.core = self._core
         return self._machine
+
+    def _failure(self, console_text: str) -> str | None:
+        """What the kernel complained of, with the lines of the modules that this invocation built for it."""
+        built = [a for a in self.session.artifacts or () if a.kernel in (None, self.spec.kernel)]
+        return splat.failure(console_text, splat.decoders(built))
 
     def discard(self) -> None:
         """Let go of a guest that may be damaged. A kept guest stays, for its user to look at."""

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from ci import config, console, host, leftovers, process, revision, store
 from ci import vm as _vm  # noqa: F401  (knows how guests that a killed run left behind are released)
-from ci.errors import VexciError
+from ci.errors import Hang, VexciError
 from ci.manifest import Manifest
 from ci.model import EXIT_CODES, Artifact, KernelTarget, Verdict
 from ci.reader import ConfigError
@@ -67,6 +67,8 @@ class Session:
                 console.error(message, where=f"{error.path}:{problem.line}", verdict=error.verdict)
         if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS):
             error = store.disk_error(error, Path(error.filename or self.manifest.root))
+        if isinstance(error, Hang) and error.evidence and error.evidence[0].name == "index.txt":
+            console.line(error.evidence[0].read_text())
         if isinstance(error, VexciError):
             self._set(error.verdict, str(error))
             console.error(error.message, where=error.where, hint=error.hint, verdict=error.verdict)

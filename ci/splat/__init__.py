@@ -7,6 +7,7 @@ does not (`systemd[1]: … BUG: …`), nor a `Call Trace:` that somebody asked f
 
 from __future__ import annotations
 
-from ci.splat.scan import Splat, failure, scan, worst_verdict
+from ci.splat.decode import Decoder, decode, decoders, failure
+from ci.splat.scan import Splat, scan, worst_verdict
 
-__all__ = ["Splat", "failure", "scan", "worst_verdict"]
+__all__ = ["Decoder", "Splat", "decode", "decoders", "failure", "scan", "worst_verdict"]

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 
@@ -21,7 +21,7 @@ _STAMP = r"\[ *\d+\.\d{6}\](?:\[ *[TC]\d+\])?(?: |$)"
 _DECODED = re.compile(r"^(?P<facility>[a-z0-9]+) *:(?P<level>[a-z]+) *: (?P<rest>.*)$")
 _RAW_LEVEL = re.compile(r"^<(\d+)>")
 _STAMPED = re.compile(rf"^(?P<before>.*?)(?P<stamp>{_STAMP})(?P<text>.*)$")
-_MARK = re.compile(r"^vexci: (?P<what>.*)$")
+_MARK = re.compile(r"^vexci: (?P<operation>operation )?(?P<what>.*)$")
 _CUT_HERE = re.compile(r"^-+\[ cut here \]-+$")
 _RULE = re.compile(r"^(-+\[ cut here \]-+|={20,})$")
 _LOGGED_BY = re.compile(r"(?<!kernel)\[\d+\]: $")
@@ -32,7 +32,8 @@ _AFTER_TRACE = 30  # between a crash's call trace and its end line stand modules
 
 @dataclass(frozen=True)
 class Splat:
-    """One complaint of the kernel. `line` counts from 1 in the scanned text; `during` is the last mark of a suite before it."""
+    """One complaint of the kernel. `line` counts from 1 in the scanned text; `during` is the last mark of a suite before it (`case …`),
+    `operation` the last thing that the case said it would do. `place` is file:line, where it was decoded (decode.py)."""
 
     klass: str
     verdict: Verdict
@@ -43,11 +44,14 @@ class Splat:
     explain: str
     during: str = ""
     what: str = ""
+    operation: str = ""
+    place: str = ""
 
     @property
     def sentence(self) -> str:
-        """Class, title and what ran, in one line."""
-        return f"{self.klass} {self.title}" + (f" (during: {self.during})" if self.during else "")
+        """Class, title, place and what ran, in one line."""
+        during = ": ".join(filter(None, (self.during, self.operation)))
+        return f"{self.klass} {self.title}" + (f" at {self.place}" if self.place else "") + (f" (during: {during})" if during else "")
 
 
 @dataclass(frozen=True)
@@ -105,15 +109,15 @@ def scan(text: str, *, guest_log: str = "") -> list[Splat]:
     messages = _messages(text, _programs(guest_log))
     found: list[Splat] = []
     end = -1
-    during = ""
+    during = operation = ""
     for index, message in enumerate(messages):
         if mark := _MARK.match(message.said):
-            during = mark["what"]
+            during, operation = (during, mark["what"]) if mark["operation"] else (mark["what"], "")
         hit = _match(message.text)
         if hit is None or (index <= end and not _own(hit[0], found[-1])):
             continue
         end = _end(messages, index, hit[0])
-        found.append(_splat(messages, index, end, *hit, during))
+        found.append(replace(_splat(messages, index, end, *hit), during=during, operation=operation))
     return found
 
 
@@ -122,12 +126,9 @@ def worst_verdict(splats: list[Splat]) -> Verdict:
     return worst([splat.verdict for splat in splats]) if splats else Verdict.PASS
 
 
-def failure(text: str) -> str | None:
-    """The first splat that speaks of the product, as its title and then its excerpt; None where there is none."""
-    for splat in scan(text):
-        if splat.verdict in (Verdict.PANIC, Verdict.HANG):
-            return f"{splat.title}\n{splat.excerpt}"
-    return None
+def first_failure(text: str) -> Splat | None:
+    """The first splat that speaks of the product; None where there is none."""
+    return next((splat for splat in scan(text) if splat.verdict in (Verdict.PANIC, Verdict.HANG)), None)
 
 
 def _match(text: str) -> tuple[Pattern, re.Match[str]] | None:
@@ -165,7 +166,7 @@ def _end(messages: list[_Message], start: int, pattern: Pattern) -> int:
     return trace or last
 
 
-def _splat(messages: list[_Message], start: int, end: int, pattern: Pattern, match: re.Match[str], during: str) -> Splat:
+def _splat(messages: list[_Message], start: int, end: int, pattern: Pattern, match: re.Match[str]) -> Splat:
     first = start
     for index in range(start - 1, max(start - 1 - _LINES_BEFORE, -1), -1):
         if _RULE.match(messages[index].said):
@@ -178,7 +179,6 @@ def _splat(messages: list[_Message], start: int, end: int, pattern: Pattern, mat
         excerpt="\n".join(message.raw for message in messages[first : end + 1]),
         line=start + 1,
         explain=pattern.explain,
-        during=during,
         what=match.groupdict().get("what") or "",
     )
 

@@ -134,6 +134,8 @@ class _Session:
             begins = log.rfind(f"vexci: suite {self._suite.name} on {self._artifact.name} begins")
             seen = {found.title for found in splats}
             splats += [found for found in splat.scan(log[max(begins, 0) :]) if found.title not in seen]
+        known = splat.decoders([self._artifact]) if splats else ()
+        splats = [splat.decode(found, known) for found in splats]
         if splats:
             self._keep("splats", "splats.txt", "\n\n".join(f"{found.sentence}\n{found.explain}\n{found.excerpt}" for found in splats))
         blamed: set[str] = set()

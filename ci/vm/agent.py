@@ -106,6 +106,18 @@ def open_connection(uri: str) -> libvirt.virConnect:
     return libvirt.open(uri)
 
 
+def check_place(connection: libvirt.virConnect, uri: str) -> None:
+    """Refuse a libvirt that is not this machine's: a guest's disks, console and port are files and sockets here."""
+    if connection.getType() != "QEMU":
+        raise Refused(f"{uri} is not a QEMU driver but {connection.getType()}")
+    there = connection.getHostname()
+    if there != socket.gethostname():
+        raise Refused(
+            f"the libvirt of {uri} runs on {there}: a guest's disks, console and forwarded port lie on {socket.gethostname()},"
+            " where this tool runs, so that it can only use a libvirt of this machine"
+        )
+
+
 def settled(connection: libvirt.virConnect, uuid: str) -> libvirt.virDomain:
     """The domain, once libvirt is in touch with its QEMU again: after opening, that takes a moment in the background."""
     import libvirt
@@ -220,7 +232,21 @@ def sysrq(connection: libvirt.virConnect, request: dict[str, Any]) -> dict[str, 
     return {}
 
 
-OPERATIONS = {"create": create, "save": save, "restore": restore, "state": state, "sysrq": sysrq}
+def core(connection: libvirt.virConnect, request: dict[str, Any]) -> dict[str, Any]:
+    """The guest's memory as a file for crash(8): compressed where QEMU can, else ELF. The guest goes on afterwards."""
+    import libvirt
+
+    domain = settled(connection, request["uuid"])
+    for form in (libvirt.VIR_DOMAIN_CORE_DUMP_FORMAT_KDUMP_ZLIB, libvirt.VIR_DOMAIN_CORE_DUMP_FORMAT_RAW):
+        try:
+            domain.coreDumpWithFormat(request["file"], form, libvirt.VIR_DUMP_MEMORY_ONLY)
+            return {"form": form}
+        except libvirt.libvirtError as error:
+            failure = error
+    raise failure
+
+
+OPERATIONS = {"create": create, "core": core, "save": save, "restore": restore, "state": state, "sysrq": sysrq}
 
 
 def answer(request: dict[str, Any]) -> dict[str, Any]:
@@ -236,6 +262,8 @@ def answer(request: dict[str, Any]) -> dict[str, Any]:
             provide_accounts(Path(request["accounts"]))
         connection = open_connection(request["uri"])
         opened = time.monotonic()
+        if "embed" not in request["uri"]:
+            check_place(connection, request["uri"])
         return {**OPERATIONS[request["operation"]](connection, request), "open_seconds": opened - begin}
     except Refused as error:
         return {"error": str(error), "code": -1}

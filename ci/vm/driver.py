@@ -73,8 +73,18 @@ class Driver:
             raise InfrastructureError(f"libvirt ({operation}): the helper gave no answer: {done.how}: {' / '.join(words)}")
         answer: dict[str, Any] = json.loads(lines[-1])
         if "error" in answer:
-            raise InfrastructureError(f"libvirt ({operation}): {answer['error']}", hint="./inv doctor looks at libvirt and QEMU")
+            raise InfrastructureError(f"libvirt ({operation}): {answer['error']}", hint=self._way_out(answer["error"]))
         return answer
+
+    def _way_out(self, error: str) -> str:
+        if "embed" in self.uri:
+            return "./inv doctor looks at libvirt and QEMU"
+        if "Permission denied" in error:
+            return (
+                f"QEMU runs as another user under {self.uri}: let VEXCI_STATE and VEXCI_CACHE be folders that it may enter, or set"
+                " 'user' in that daemon's qemu.conf"
+            )
+        return f"the machine's uri is {self.uri}; without 'uri' the tool needs no daemon"
 
 
 def driver(uri: str, root: Path) -> Driver:

@@ -6,8 +6,8 @@ a socket in the guest's own folder on the host and nowhere else. Standard librar
 the background and ends at once when it is ready. The other end is ci/vm/port.py.
 
 A frame is `channel (u32), kind (1 byte), length (u32)`, big-endian, and the payload. The host opens a channel with X
-(run a command), W (write a file), R (read one) or I (become another guest after a restore); D and E carry and end
-a file, K kills a command. The guest answers with P (process id), O and S (its streams), and at the end with Z (done) or F (failed).
+(run a command), W (write a file), R (read one), B (give a sign of life) or I (become another guest after a restore); D and E carry
+and end a file, K kills a command. The guest answers with P (process id), O and S (its streams), and at the end with Z (done) or F (failed).
 """
 
 from __future__ import annotations
@@ -144,6 +144,8 @@ class Agent:
                 self.send(channel, b"Z", json.dumps({"size": self.files.pop(channel).finish()}).encode())
             elif kind == b"R":
                 self.read(channel, json.loads(payload)["path"])
+            elif kind == b"B":
+                self.send(channel, b"Z", b"{}")
             elif kind == b"I":
                 become(json.loads(payload))
                 self.send(channel, b"Z", b"{}")

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import posixpath
+import threading
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -22,6 +23,12 @@ _KILL_SECONDS = 10.0
 _PARENT_SECONDS = 30.0
 
 
+class Ping(Protocol):
+    """A question that any guest answers which runs at all."""
+
+    def answered(self) -> bool: ...
+
+
 class Link(Protocol):
     """A way into a guest. All raise Lost where the guest does not answer any more; `put` and `get` Refused where it says no."""
 
@@ -33,6 +40,10 @@ class Link(Protocol):
     def get(self, remote: str, local: Path, deadline: float) -> None: ...
     def end_group(self, leader: int) -> None:
         """Kill a process group. What cannot be killed stays."""
+        ...
+
+    def ping(self) -> Ping:
+        """Ask for a sign of life, without waiting for it."""
         ...
 
     def close(self) -> None:
@@ -121,9 +132,32 @@ class SshLink:
         finally:
             connection.close()
 
+    def ping(self) -> Ping:
+        return SshPing(self.connection)
+
     def close(self) -> None:
         with suppress(EOFError, OSError):  # closing SFTP speaks to a guest that may be dead
             self.connection.close()
+
+
+class SshPing:
+    """A request that no server knows and every server answers (RFC 4254, 4)."""
+
+    def __init__(self, connection: fabric.Connection) -> None:
+        self._answered = threading.Event()
+        self._transport = connection.transport
+        threading.Thread(target=self._ask, daemon=True).start()
+
+    def _ask(self) -> None:
+        import paramiko
+
+        if self._transport is not None:
+            with suppress(EOFError, OSError, paramiko.SSHException):  # its end is seen by who uses the connection
+                self._transport.global_request("keepalive@vexci", wait=True)
+        self._answered.set()
+
+    def answered(self) -> bool:
+        return self._answered.is_set()
 
 
 class PortLink:
@@ -144,6 +178,9 @@ class PortLink:
     def end_group(self, leader: int) -> None:
         with suppress(Lost, Expired):  # the Hang that is raised says already that the guest does not answer
             self.command(_kill(leader)).wait(deadline=_KILL_SECONDS, silence=None, watch=lambda: None)
+
+    def ping(self) -> Ping:
+        return self.port.ping()
 
     def close(self) -> None:
         self.port.close()

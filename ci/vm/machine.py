@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import shlex
 import shutil
 import time
 from collections.abc import Callable, Sequence
@@ -15,6 +16,7 @@ from ci.model import Accelerator
 from ci.vm import console, diagnose, disks
 from ci.vm.channel import Expired, GuestResult, Lost, Running
 from ci.vm.driver import Driver
+from ci.vm.heart import Heart
 from ci.vm.keys import Keys
 from ci.vm.link import Link, second_connection
 from ci.vm.port import Refused
@@ -36,7 +38,8 @@ class Machine:
     """A guest that answered. `splat` looks at console text and returns an excerpt where the kernel has failed.
 
     `evidence` is the folder for what is gathered when something goes wrong. `boot_seconds` is the time from the request to
-    the first answer, `restored` whether it came from a memory snapshot; `link` is the way in.
+    the first answer, `restored` whether it came from a memory snapshot; `link` is the way in. With `core` a diagnosis holds the
+    guest's memory, too.
     """
 
     def __init__(
@@ -56,6 +59,8 @@ class Machine:
         self._keys = keys
         self._driver = driver
         self._diagnoses = 0
+        self._heart = Heart(link, facts.accelerator)
+        self.core = False
         self._watched = console.Follower(self.console, self.console.stat().st_size if self.console.exists() else 0)
         self._looked = 0.0
 
@@ -82,8 +87,10 @@ class Machine:
         `silence` (no output; both in seconds) passes: then stacks are gathered and the command's process group is
         killed. Raises GuestPanic where the console shows the kernel's end, InfrastructureError where the guest is lost.
         """
+        self._heart.rest()
         try:
-            result = self._open(argv, on_line).wait(deadline=deadline, silence=silence, watch=self._watch)
+            running = self._open(argv, on_line)
+            result = running.wait(deadline=deadline, silence=silence, watch=lambda: self._watch(running))
         except Lost as error:
             raise self._lost(argv, str(error)) from error
         except Expired as error:
@@ -128,6 +135,10 @@ class Machine:
         """Stop the guest for good and write the state of its devices to `file`; its memory must be a file already."""
         self._driver.ask("save", uuid=self.facts.uuid, file=str(file), socket=str(self.facts.folder / "state.sock"))
 
+    def dump(self, file: Path, *, deadline: float) -> None:
+        """Write the guest's memory to `file`, for `crash` or `drgn`; it stands still meanwhile. `deadline` in seconds."""
+        self._driver.ask("core", uuid=self.facts.uuid, file=str(file), deadline=deadline)
+
     def diagnose(self, folder: Path) -> tuple[Path, ...]:
         """Gather what can still be learnt of a stuck or dead guest into `folder`; index.txt first. Raises OSError where
         nothing can be written."""
@@ -163,8 +174,8 @@ class Machine:
             return InfrastructureError(f"{what}: {error}")
         return self._lost([what], str(error))
 
-    def _watch(self) -> None:
-        """While a command runs: is QEMU there, and has the kernel panicked without taking QEMU with it?"""
+    def _watch(self, running: Running) -> None:
+        """While a command runs: is QEMU there, has the kernel panicked without taking QEMU with it, does the guest answer at all?"""
         if not self.alive():
             raise Lost("the guest has ended")
         if time.monotonic() - self._looked < _CONSOLE_LOOK_SECONDS:
@@ -173,6 +184,8 @@ class Machine:
         line = console.panic(self._watched.new())
         if line is not None:
             raise Lost(line)
+        if silent := self._heart.silent():
+            raise Expired(f"the guest gave no sign of life for {silent:.0f} s during: {shlex.join(running.argv)}", running.leader)
 
     def _lost(self, argv: Sequence[str], why: str) -> Exception:
         """What it means that the guest did not answer: the console decides whose fault it was."""

@@ -58,6 +58,20 @@ class Channel:
         return frames
 
 
+class PortPing:
+    """A sign of life that was asked for."""
+
+    def __init__(self, port: Port) -> None:
+        self._port = port
+        self._channel: Channel | None = port.open(b"B", {})
+
+    def answered(self) -> bool:
+        if self._channel is not None and self._channel.take(0):
+            self._port.forget(self._channel)
+            self._channel = None
+        return self._channel is None
+
+
 class PortCommand(Running):
     """A command over a port."""
 
@@ -173,6 +187,10 @@ class Port:
             return self._answer(channel, deadline)
         finally:
             self.forget(channel)
+
+    def ping(self) -> PortPing:
+        """Ask the agent for a sign of life, without waiting for it."""
+        return PortPing(self)
 
     def put(self, local: Path, remote: str, *, deadline: float) -> None:
         """Copy a file into the guest as a whole. `deadline` in seconds is for the answer at the end."""

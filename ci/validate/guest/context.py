@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, fields
 from typing import Any
 
 from . import mounts
-from .machine import throwaway
+from .machine import mark, throwaway
 from .stacks import state_of
 
 
@@ -98,6 +98,7 @@ class Context:
     def op(self, text: str) -> None:
         """Say what is done next."""
         self.operation = text
+        mark(f"operation {text}")  # on the console at once: where the kernel dies in it, the line for the host may be lost
         os.write(self._writer, json.dumps({"operation": text}).encode() + b"\n")
 
     def path(self, *parts: str) -> str:

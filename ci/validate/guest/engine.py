@@ -18,12 +18,11 @@ import sys
 import time
 import traceback
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
 from .context import Context, Failed, Hung, Plan, Skipped
-from .machine import throwaway
+from .machine import mark
 from .stacks import kill_group, members, stacks
 
 BEAT_SECONDS = 1.0
@@ -82,14 +81,6 @@ def emit(event: str, **facts: Any) -> None:
     """One JSON line for the host."""
     sys.stdout.write(json.dumps({"event": event, **facts}) + "\n")
     sys.stdout.flush()
-
-
-def mark(text: str) -> None:
-    """A line in the kernel's log, so that the console shows what ran when the kernel complained."""
-    if not throwaway():
-        return
-    with suppress(OSError), open("/dev/kmsg", "w", encoding="utf-8") as kmsg:  # without one the JSON lines must do
-        kmsg.write(f"<5>vexci: {text}\n")
 
 
 @dataclass

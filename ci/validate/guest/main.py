@@ -14,8 +14,8 @@ from pathlib import Path
 
 from . import crash, mounts, product, smoke, worker
 from .context import Plan
-from .engine import Table, emit, mark, run_suite
-from .machine import throwaway
+from .engine import Table, emit, run_suite
+from .machine import mark, throwaway
 from .stacks import members
 
 SUITES: dict[str, Callable[[Plan], Table]] = {"smoke": lambda _: smoke.TABLE, "crash": crash.table}
