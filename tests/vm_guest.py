@@ -16,7 +16,7 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(HERE))
 
-from ci import images, kernels, store  # noqa: E402
+from ci import images, kernels, process, store  # noqa: E402
 from ci.images.boot import FAILED, boot_files  # noqa: E402
 from ci.manifest import ImageSpec, KernelSpec, MachineSpec  # noqa: E402
 from ci.model import Accelerator  # noqa: E402
@@ -43,6 +43,7 @@ def main(project: Path, name: str, what: str) -> None:
     def say(text: str) -> None:
         print(text, flush=True)
 
+    process.signals.take_over()
     run = store.RunFolder(project)
     if what == "up":
         facts = guests.up(SPEC, boot(), accelerator=TCG, root=project, name=name, evidence=run.path, progress=say)

@@ -262,7 +262,7 @@ def answer(request: dict[str, Any]) -> dict[str, Any]:
             provide_accounts(Path(request["accounts"]))
         connection = open_connection(request["uri"])
         opened = time.monotonic()
-        if "embed" not in request["uri"]:
+        if "embed" not in request["uri"] and request["operation"] == "create":
             check_place(connection, request["uri"])
         return {**OPERATIONS[request["operation"]](connection, request), "open_seconds": opened - begin}
     except Refused as error:

@@ -214,7 +214,7 @@ def test_ctrl_c_leaves_nothing(moment: str, tmp_path: Path) -> None:
     tool = Tool(tmp_path, "g", "hold")
     tool.until(MOMENTS[moment])
     assert tool.end(signal.SIGINT) != 0
-    assert "KeyboardInterrupt" in "".join(tool.said)
+    assert "Interrupted: SIGINT" in "".join(tool.said)
     assert leftovers.sweep() == [], "nothing was left for the next start"
 
 
@@ -227,6 +227,40 @@ def test_after_kill_9_the_next_start_removes_everything(moment: str, tmp_path: P
     # libvirt's helper may still be starting QEMU; a start that sweeps at once must cope with that too
     assert any("released a guest" in sentence for sentence in leftovers.sweep())
     assert registry.listing() == []
+
+
+def test_a_stopped_ssh_server_is_no_trouble_for_a_restored_guest_and_soon_said_of_another(tmp_path: Path) -> None:
+    run = store.RunFolder(tmp_path)
+    with guest(SPEC, boot(), accelerator=TCG, run=run, root=tmp_path, name="g", progress=print, warm=True) as machine:
+        machine.run(["sh", "-c", "systemctl stop ssh; pkill -KILL sshd; ! pgrep sshd"], deadline=60, check=True)
+        assert machine.run(["uname", "-r"], deadline=30).stdout.strip() == machine.kernel, "the port does not need it"
+        assert machine.second_connection(3.0) is None
+    with guest(SPEC, boot(), accelerator=TCG, run=run, root=tmp_path, name="h", progress=print) as machine:
+        begin = time.monotonic()
+        with pytest.raises(InfrastructureError, match="the connection to the guest h failed during"):
+            machine.run(["sh", "-c", "systemd-run -q sh -c 'sleep 0.5; pkill -KILL sshd'; sleep 300"], deadline=400)
+        assert time.monotonic() - begin < 60
+        assert machine.alive(), "only its SSH server is gone"
+
+
+def test_a_host_with_too_little_memory_refuses_at_once(tmp_path: Path) -> None:
+    short = replace(SPEC, memory=1 << 20)
+    run = store.RunFolder(tmp_path)
+    with (
+        pytest.raises(InfrastructureError, match=r"needs 1048576 MiB of memory, and the host has \d+ MiB left"),
+        guest(short, boot(), accelerator=TCG, run=run, root=tmp_path, name="g", progress=print),
+    ):
+        pass
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_polite_end_leaves_nothing(number: signal.Signals, tmp_path: Path) -> None:
+    boot()
+    tool = Tool(tmp_path, "g", "hold")
+    tool.until(qemu_runs)
+    assert tool.end(number) != 0
+    assert f"Interrupted: {number.name}" in "".join(tool.said)
+    assert leftovers.sweep() == [] and registry.listing() == []
 
 
 def test_two_runs_at_once_both_succeed(tmp_path: Path) -> None:
