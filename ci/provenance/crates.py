@@ -14,6 +14,7 @@ from ci import process
 from ci.errors import InfrastructureError
 from ci.process import Limits
 
+_SECONDS = 300.0  # crates that no build needed may have to be downloaded first
 _ENTRY = re.compile(r'^(name|version|checksum) = "([^"]*)"$', re.MULTILINE)
 
 
@@ -34,11 +35,14 @@ class Crate:
 
 
 def of_binary(folder: Path, binary: str, features: Sequence[str], target: str, cargo: Sequence[str]) -> tuple[Crate, list[Crate]]:
-    """The crate that has the binary, and all that are compiled for it or for its build scripts, tests apart."""
+    """The crate that has the binary, and all that are compiled for it or for its build scripts, tests apart.
+
+    Cargo resolves the crates of the tests too, which a build does not download: on a fresh machine it fetches them here.
+    """
     err = process.scratch_file("metadata.err")
-    argv = [*cargo, "metadata", "--locked", "--offline", "--format-version", "1", "--filter-platform", target]
+    argv = [*cargo, "metadata", "--locked", "--format-version", "1", "--filter-platform", target]
     argv += ["--features", ",".join(features)] if features else []
-    done = process.run(argv, limits=Limits(120), cwd=folder, stderr=err)
+    done = process.run(argv, limits=Limits(_SECONDS), cwd=folder, stderr=err)
     if not done.ok:
         raise InfrastructureError(f"cargo does not say what '{binary}' is made of: {done.error_text().strip()[:300]}")
     metadata = json.loads(done.text())

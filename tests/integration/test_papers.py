@@ -58,6 +58,18 @@ def test_without_the_feature_the_crates_of_the_feature_are_not_there() -> None:
     assert "fuser" not in {crate.name for crate in needed}
 
 
+def test_crates_that_only_tests_need_are_fetched_where_no_build_has_brought_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = builds.crate(tmp_path)
+    entry = next(block for block in (FUSE / "Cargo.lock").read_text().split("\n\n") if 'name = "cfg-if"\n' in block)
+    with (folder / "Cargo.toml").open("a") as manifest:
+        manifest.write('\n[dev-dependencies]\ncfg-if = "1"\n')
+    lock = f'version = 3\n\n{entry}\n\n[[package]]\nname = "demo"\nversion = "0.1.0"\ndependencies = [\n "cfg-if",\n]\n'
+    (folder / "Cargo.lock").write_text(lock)
+    monkeypatch.setenv("CARGO_HOME", str(tmp_path / "nothing-here-yet"))
+    own, needed = crates.of_binary(folder, "demo_fuse", [], builds.TRIPLE, ["cargo"])
+    assert (own.name, needed) == ("demo", [])
+
+
 def test_the_bill_is_valid_and_the_same_each_time(tmp_path: Path, resolved: Resolved) -> None:
     own, needed = resolved
     text = sbom.make(facts(tmp_path), own, needed)
