@@ -62,6 +62,13 @@ NEEDS: dict[str, Need] = {
     "uidmap": Need("uidmap", "lets mmdebstrap work without root", ("newuidmap",)),
     "keyring": Need("debian-archive-keyring", "verifies Debian's packages", files=("/usr/share/keyrings/debian-archive-keyring.gpg",)),
     "ssh": Need("openssh-client", "makes the keys of guests", ("ssh-keygen",)),
+    "flex": Need("flex", "tests configure a kernel's source with it", ("flex",)),
+    "bison": Need("bison", "tests configure a kernel's source with it", ("bison",)),
+    "bc": Need("bc", "the build of a kernel computes with it", ("bc",)),
+    "perl": Need("perl", "the build of a kernel runs scripts of it", ("perl",)),
+    "xz": Need("xz-utils", "unpacks a kernel's source", ("xz",)),
+    "tar": Need("tar", "unpacks a kernel's source", ("tar",)),
+    "libelf-dev": Need("libelf-dev", "the kernel's objtool is compiled against it", files=("/usr/include/gelf.h",)),
     "fuse": Need("fuse3", "mounts the daemon without root", ("fusermount3",)),
     "fio": Need("fio", "the benchmark's workloads, tried on the host by tests", ("fio",)),
     "chromium": Need(
@@ -78,7 +85,9 @@ NEEDS: dict[str, Need] = {
 BUILD = ("git", "gcc", "gcc-12", "libc-dev", "make", "libelf", "pahole", "kmod", "keyring", "sparse")
 IMAGE = ("mmdebstrap", "uidmap", "keyring", "mke2fs", "busybox", "qemu-img", "kmod")
 GUEST = (*IMAGE, "qemu", "libvirtd", "libvirt-qemu", "ssh")
-SPECIMENS = ("cpio", "zstd", "file", "busybox", "mke2fs")
+# Without them a person who asks for a kernel from source is told; the tests try that way with a small tree.
+SOURCE = ("flex", "bison", "bc", "perl", "xz", "tar", "libelf-dev")
+SPECIMENS = ("cpio", "zstd", "file", "busybox", "mke2fs", *SOURCE)
 TEST = (*BUILD, *GUEST, *SPECIMENS, "fuse", "fio", "chromium")
 
 
