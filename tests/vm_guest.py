@@ -1,14 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
 """A real guest for tests: the project's own image and kernel. As a program it is a tool that can be killed:
 
-    python tests/vm_guest.py PROJECT NAME {hold|answer|up}
+    python tests/vm_guest.py PROJECT NAME {hold|answer|up|restart}
 
-`hold` keeps its guest until it is killed, `answer` prints the guest's kernel release, `up` leaves a kept guest.
+`hold` keeps its guest until it is killed, `answer` prints the guest's kernel release, `up` leaves a kept guest,
+`restart` ends and starts the daemon of tests/libvirt_system.sh in between.
 """
 
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import time
 from pathlib import Path
@@ -16,7 +18,7 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(HERE))
 
-from ci import images, kernels, process, store  # noqa: E402
+from ci import images, kernels, leftovers, process, store  # noqa: E402
 from ci.images.boot import FAILED, boot_files  # noqa: E402
 from ci.manifest import ImageSpec, KernelSpec, MachineSpec  # noqa: E402
 from ci.model import Accelerator  # noqa: E402
@@ -37,6 +39,17 @@ def boot() -> Boot:
     return Boot(files.kernel, files.initrd, files.modules, files.command_line, image.disk, image.name, kernel.release, FAILED)
 
 
+def restart_daemon(folder: Path) -> None:
+    """End the libvirtd whose pid file lies in `folder`, and start another."""
+    pid = folder / "libvirtd.pid"
+    number = int(pid.read_text())
+    daemon = leftovers.owner_id(number)
+    os.kill(number, signal.SIGTERM)
+    while leftovers.alive(daemon):
+        time.sleep(0.05)
+    process.output(["libvirtd", "-d", "-f", "/etc/libvirt/libvirtd.conf", "-p", pid])
+
+
 def main(project: Path, name: str, what: str) -> None:
     """Be a tool: say each step on standard output, as soon as it is taken."""
 
@@ -51,6 +64,10 @@ def main(project: Path, name: str, what: str) -> None:
         return
     with guests.guest(SPEC, boot(), accelerator=TCG, run=run, root=project, name=name, progress=say, warm=SPEC.uri != "private") as machine:
         say(machine.run(["uname", "-r"], deadline=30).stdout.strip())
+        if what == "restart":
+            restart_daemon(project.parent)
+            machine.sysrq("w")  # through libvirt, which must find the guest again
+            say("after the restart: " + machine.run(["uname", "-r"], deadline=30).stdout.strip())
         while what == "hold":
             time.sleep(1)
 

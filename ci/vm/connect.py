@@ -5,6 +5,8 @@ from __future__ import annotations
 
 import logging
 import socket
+import time
+from collections.abc import Callable
 from typing import TYPE_CHECKING, cast
 
 from ci.vm.keys import ALIAS, Keys
@@ -15,24 +17,38 @@ if TYPE_CHECKING:
 HOST = "127.0.0.1"
 USER = "root"
 _KEEPALIVE_SECONDS = 15
+_LOOK_SECONDS = 0.5
 
 
-def banner_socket(port: int, seconds: float) -> socket.socket | None:
+def banner_socket(port: int, seconds: float, watch: Callable[[], None] = lambda: None) -> socket.socket | None:
     """A connection on which the guest's SSH server has greeted (the greeting is still to be read), or None.
 
-    QEMU accepts before the guest listens, so an open connection alone says nothing.
+    QEMU accepts before the guest listens, so an open connection alone says nothing. `watch` is called twice a second and may raise.
     """
     connection = None
+    greeted = False
     try:
         connection = socket.create_connection((HOST, port), timeout=seconds)
-        connection.settimeout(seconds)
-        if connection.recv(4, socket.MSG_PEEK).startswith(b"SSH-"):
-            return connection
+        greeted = _greeting(connection, seconds, watch).startswith(b"SSH-")
     except OSError:
         pass  # not yet: refused, reset, or silent; the caller has the deadline and looks for the reasons
-    if connection is not None:
-        connection.close()
-    return None
+    finally:
+        if connection is not None and not greeted:
+            connection.close()
+    return connection if greeted else None
+
+
+def _greeting(connection: socket.socket, seconds: float, watch: Callable[[], None]) -> bytes:
+    """The first bytes that arrive within `seconds`; empty where the other end closes."""
+    end = time.monotonic() + seconds
+    while True:
+        connection.settimeout(max(0.05, min(_LOOK_SECONDS, end - time.monotonic())))
+        try:
+            return connection.recv(4, socket.MSG_PEEK)
+        except TimeoutError:
+            if time.monotonic() > end:
+                raise
+            watch()
 
 
 def connect(port: int, keys: Keys, greeted: socket.socket | None, seconds: float) -> fabric.Connection:
@@ -83,6 +99,15 @@ def ssh_argv(port: int, keys: Keys, command: list[str]) -> list[str]:
     """The real ssh client for this guest: pinned key, nothing from the user's configuration."""
     import shlex
 
+    return ["ssh", *_options(keys), "-p", str(port), f"{USER}@{HOST}", *([shlex.join(command)] if command else [])]
+
+
+def scp_argv(port: int, keys: Keys, local: str, remote: str) -> list[str]:
+    """The real scp into this guest, with the same options."""
+    return ["scp", "-q", *_options(keys), "-P", str(port), local, f"{USER}@{HOST}:{remote}"]
+
+
+def _options(keys: Keys) -> list[str]:
     options = {
         "StrictHostKeyChecking": "yes",
         "UserKnownHostsFile": str(keys.known_hosts),
@@ -92,7 +117,7 @@ def ssh_argv(port: int, keys: Keys, command: list[str]) -> list[str]:
         "IdentityAgent": "none",
         "LogLevel": "ERROR",
     }
-    words = ["ssh", "-F", "none", "-i", str(keys.client), "-p", str(port)]
+    words = ["-F", "none", "-i", str(keys.client)]
     for key, value in options.items():
         words += ["-o", f"{key}={value}"]
-    return [*words, f"{USER}@{HOST}", *([shlex.join(command)] if command else [])]
+    return words

@@ -15,6 +15,7 @@ from ci.errors import GuestPanic, Hang, InfrastructureError, ProductFailure
 from ci.model import Accelerator
 from ci.vm import console, diagnose, disks
 from ci.vm.channel import Expired, GuestResult, Lost, Running
+from ci.vm.connect import scp_argv
 from ci.vm.driver import Driver
 from ci.vm.heart import Heart
 from ci.vm.keys import Keys
@@ -126,6 +127,10 @@ class Machine:
     def disk(self, slot: int = 0, *, deadline: float = 20.0) -> str:
         """The guest's device (`/dev/vdd`) of the disk that it was given for a slot; see ci/vm/disks.py. `deadline` in seconds."""
         return self.run(disks.find_argv(slot), deadline=deadline, check=True).stdout.strip()
+
+    def scp_argv(self, local: Path, remote: str) -> list[str]:
+        """The command that copies a file with the real scp, for comparison; `put` is the tool's own way."""
+        return scp_argv(self.port, self._keys, str(local), remote)
 
     def sysrq(self, keys: str) -> None:
         """Press Alt+SysRq+key for each key, through QEMU: it works while SSH is dead. The answer is on the console."""

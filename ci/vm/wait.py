@@ -18,7 +18,9 @@ if TYPE_CHECKING:
 
 BOOT_SECONDS = {"kvm": 30.0, "tcg": 120.0}
 # The first connection may fail while the guest's SSH server is still starting; it is tried until the deadline.
-_TRY_SECONDS = 1.0
+# Each gets more time than the one before: every connection costs the guest a process, and on a busy host an emulated guest that
+# is hung up on each second is kept busy by that alone, and never greets.
+_TRY_SECONDS, _TRY_GROWTH, _TRY_MOST = 1.0, 1.5, 30.0
 _POLL_SECONDS = 0.05
 _HANDSHAKE_SECONDS = 20.0
 
@@ -33,12 +35,20 @@ def wait_for_ssh(facts: GuestFacts, keys: Keys, *, deadline: float, failed: str 
 
     end = time.monotonic() + deadline
     last = "its SSH server never greeted"
-    while time.monotonic() < end:
+    patience = _TRY_SECONDS
+
+    def watch() -> None:
         problem = trouble(facts, failed)
         if problem is not None:
             raise problem
-        greeted = banner_socket(facts.port, min(_TRY_SECONDS, max(0.1, end - time.monotonic())))
+
+    while time.monotonic() < end:
+        watch()
+        begin = time.monotonic()
+        greeted = banner_socket(facts.port, min(patience, max(0.1, end - begin)), watch)
         if greeted is None:
+            if time.monotonic() - begin >= patience:  # it was silent, not refused
+                patience = min(_TRY_MOST, patience * _TRY_GROWTH)
             time.sleep(_POLL_SECONDS)
             continue
         try:

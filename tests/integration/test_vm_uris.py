@@ -33,30 +33,33 @@ def sshd(folder: Path) -> Path:
     return folder / "sshd" / "usr" / "sbin" / "sshd"
 
 
-def through(uri: str, folder: Path) -> subprocess.CompletedProcess[str]:
+def through(uri: str, what: str, folder: Path) -> subprocess.CompletedProcess[str]:
     """What a tool says that starts a guest through this URI, and how it ends."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     unshare = ["unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc"]
-    tool = [sys.executable, TOOL, folder / "project", "g", "answer"]
+    tool = [sys.executable, TOOL, folder / "project", "g", what]
     env = {**os.environ, "VEXCI_TEST_URI": uri.format(port=port, folder=folder)}
     argv = [*unshare, "sh", SCRIPT, folder, sshd(folder), str(port), *tool]
     return subprocess.run(argv, env=env, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=420)
 
 
 @pytest.mark.soak
-@pytest.mark.parametrize("uri", ["qemu:///system", SSH])
-def test_a_guest_through_a_daemon_answers_and_leaves_nothing(uri: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("uri", "what"), [("qemu:///system", "restart"), (SSH, "answer")])
+def test_a_guest_through_a_daemon_answers_also_after_its_restart_and_leaves_nothing(
+    uri: str, what: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     if os.getuid() != 0:
         pytest.skip("a private system daemon needs root")
     release = boot().release
     state = f"/tmp/vexci-uri-{os.getpid()}"
     monkeypatch.setenv("VEXCI_STATE", state)
     (tmp_path / "project").mkdir()
-    done = through(uri, tmp_path)
+    done = through(uri, what, tmp_path)
     print(done.stdout)
     assert done.returncode == 0 and f"\n{release}\n" in done.stdout, done.stdout
+    assert what != "restart" or f"after the restart: {release}\n" in done.stdout
     assert "memory snapshots need the private libvirt driver" in done.stdout, "what cannot work there says so"
     qemu = [one.pid for one in psutil.process_iter(["cmdline"]) if state in " ".join(one.info["cmdline"] or [])]
     assert qemu == [] and list(Path(state, "g").glob("*")) == []
