@@ -37,7 +37,15 @@ class SharedLives:
         self._count += 1
         given = [self._disk.disk]
         started = guest(
-            SPEC, boot(), accelerator=TCG, run=self._run, root=self._root, name=f"power-{self._count}", progress=print, warm=True, given=given
+            SPEC,
+            boot(),
+            accelerator=TCG,
+            run=self._run,
+            root=self._root,
+            name=f"power-{self._count}",
+            progress=print,
+            warm=True,
+            given=given,
         )
         machine = self._stack.enter_context(started)
         machine.splat = splat.failure
