@@ -35,14 +35,17 @@ class PoolLives:
         self._disk = VolatileDisk(path, lies=lies)
         self._pool = pool.with_disk(self._disk.disk, "power")
         self._qemu = 0
+        self._first = True
 
     def begin(self) -> tuple[Guest, str]:
         """A guest restored (or booted) anew, as ci/validate/power.py wants it."""
         self._pool.discard()
         machine = self._pool.guest()
         self._qemu = int(machine.facts.qemu.partition("-")[0])
-        for spec, artifact in self._what:
+        *tools, product = self._what
+        for spec, artifact in [*(tool for tool in tools if self._first or _needed(product[0], tool[0])), product]:
             deployer.deploy(machine, spec, artifact)
+        self._first = False
         return machine, machine.disk(0)
 
     def destroy(self) -> None:
@@ -61,3 +64,8 @@ class PoolLives:
         """No more guests; the disk goes."""
         self._pool.discard()
         self._disk.close()
+
+
+def _needed(spec: ArtifactSpec, tool: ArtifactSpec) -> bool:
+    """Whether a guest after the first, whose volume is there, calls the tool."""
+    return any(f"/{tool.name}/" in word for word in (*spec.check, *spec.mount))
