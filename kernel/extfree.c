@@ -22,7 +22,7 @@ static int vexfs_revoke(handle_t *handle, struct inode *inode, u64 block)
 	return err;
 }
 
-/* Frees the path's empty nodes, from the leaf up. */
+/* Frees the path's empty nodes, from the leaf up, and logs the inode. */
 static int vexfs_prune(handle_t *handle, struct inode *inode,
 		       struct vexfs_path *path)
 {
@@ -35,7 +35,7 @@ static int vexfs_prune(handle_t *handle, struct inode *inode,
 		u64 block;
 
 		if (*node->entries)
-			return 0;
+			break;	/* the inode's count of blocks has changed */
 		block = node->bh->b_blocknr;
 		clear_buffer_verified(node->bh);
 		handle->h_type = 1;

@@ -126,6 +126,8 @@ static int vexfs_node_split(handle_t *handle, struct inode *inode,
 		err = vexfs_path_dirty(handle, inode, child);
 	if (!err)
 		err = vexfs_path_dirty(handle, inode, parent);
+	if (!err)	/* it counts one block more */
+		err = vexfs_mark_inode(handle, inode);
 out:
 	brelse(bh);
 	return err;

@@ -15,6 +15,7 @@ from ci.errors import UsageError
 from ci.manifest import ArtifactSpec, BenchmarkSpec, SuiteSpec
 from ci.model import Artifact, Deployment, Series, SuiteResult, Verdict, worst
 from ci.pipeline import artifacts
+from ci.pipeline.lives import PoolLives
 from ci.pipeline.matrix import Filter
 from ci.pipeline.pool import Pool
 from ci.pipeline.session import Session
@@ -22,8 +23,11 @@ from ci.pipeline.slots import distribute
 from ci.reader import nearest
 from ci.record import plain
 from ci.store import RunFolder
+from ci.validate.power import run_power
 from ci.vm.machine import Machine
 
+# The suite whose guests are destroyed and started again; all others run in the pool's own guest.
+POWER = "power"
 Item = tuple[SuiteSpec, ArtifactSpec, Artifact]
 
 
@@ -130,14 +134,34 @@ def _with(suite: SuiteSpec, cases: tuple[str, ...], options: tuple[tuple[str, st
 
 
 def _run_suite(pool: Pool, suite: SuiteSpec, spec: ArtifactSpec, artifact: Artifact, cases: tuple[str, ...]) -> SuiteResult:
-    fresh = pool.guest()
     patience = pool.session.manifest.kernel(pool.spec.kernel).patience  # a kernel with checkers in it is slower
     suite = replace(suite, deadline=suite.deadline * patience, operation_deadline=suite.operation_deadline * patience)
+    if suite.name == POWER:
+        return _run_power(pool, suite, spec, artifact, cases)
+    fresh = pool.guest()
     for tool_spec, tool in _tools(pool):  # a no-op where they are there; a replaced guest is empty
         deployer.deploy(fresh, tool_spec, tool)
     deployer.deploy(fresh, spec, artifact)
     with console.Progress() as progress, progress.item(f"{suite.name} on {artifact.label}") as item:
         return suites.run_suite(fresh, suite, spec, artifact, run=pool.session.record.run, progress=item.say, only=cases)
+
+
+def _run_power(pool: Pool, suite: SuiteSpec, spec: ArtifactSpec, artifact: Artifact, cases: tuple[str, ...]) -> SuiteResult:
+    lies = bool(dict(suite.options).get("lying_disk"))
+    what = [*_tools(pool), (spec, artifact)]
+    kernel = pool.guest().kernel
+    pool.discard()  # the guests with the disk need its memory
+    with console.Progress() as progress, progress.item(f"{suite.name} on {artifact.label}") as item:
+        return run_power(
+            suite,
+            spec,
+            artifact,
+            lives=lambda: PoolLives(pool, what, lies=lies),
+            kernel=kernel,
+            run=pool.session.record.run,
+            progress=item.say,
+            only=cases,
+        )
 
 
 def _tools(pool: Pool) -> list[tuple[ArtifactSpec, Artifact]]:

@@ -129,6 +129,22 @@ class Pool:
         other._boot = self._boot
         return other
 
+    def with_disk(self, disk: Disk, name: str) -> Pool:
+        """Another pool for guests of the same machine, all with this disk; the caller discards its guest."""
+        self.ready()
+        other = Pool(
+            self.session,
+            require_kvm=self._require_kvm,
+            machine=self.spec.name,
+            kernel=self.spec.kernel,
+            cold=self._cold,
+            slots=self.slots,
+            name=f"{self._name}-{name}",
+            disks=(disk,),
+        )
+        other._boot = self._boot
+        return other
+
     def guest(self) -> Machine:
         """The guest; the first call, and the first after `discard`, starts one (stage `vm`)."""
         if self._machine is None or not self._machine.alive():

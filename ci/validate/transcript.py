@@ -23,6 +23,7 @@ class Transcript:
     cases: list[Case] = field(default_factory=list)
     files: dict[str, str] = field(default_factory=dict)
     stray: list[str] = field(default_factory=list)
+    messages: list[dict[str, Any]] = field(default_factory=list)
     current: str = ""
     operation: str = ""
     done: bool = False
@@ -77,6 +78,9 @@ class Transcript:
 
     def _beat(self, message: dict[str, Any]) -> None:
         self.tell(f"{message['case']}: {message['operation']} ({message['waiting']:.0f} s)")
+
+    def _message(self, message: dict[str, Any]) -> None:
+        self.messages.append(message["message"])
 
     def _end(self, message: dict[str, Any]) -> None:
         self.cases.append(Case(message["case"], Verdict(message["verdict"]), message["detail"], message["seconds"]))

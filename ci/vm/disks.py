@@ -9,7 +9,7 @@ slot as it learns that a disk was resized, which every kernel understands; nothi
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ci.errors import UsageError
@@ -40,11 +40,13 @@ class Disk:
 
     `cache` is QEMU's word. With `none` a write that the guest saw completed is in the host's file (not in its page cache, so the
     host may read it at once) and a flush is the host's fdatasync. `writeback` goes through the host's page cache; `unsafe`
-    ignores flushes, the fastest. All of these outlive the end of QEMU: what the guest had not written yet is what is lost.
+    ignores flushes, the fastest. All of these outlive the end of QEMU: what the guest had not written yet is what is lost. With a
+    `socket` an NBD server there has the disk (ci/vm/volatile.py), and the file only its size.
     """
 
     path: Path
     cache: str = "none"
+    socket: Path | None = None
 
 
 def target(slot: int) -> str:
@@ -79,7 +81,7 @@ def filled(disks: Sequence[Disk], folder: Path) -> tuple[Disk, ...]:
         with open(path, "wb") as file:
             file.truncate(_SPARE_BYTES)
         spares.append(Disk(path, "writeback"))
-    return (*(Disk(disk.path.absolute(), disk.cache) for disk in disks), *spares)
+    return (*(replace(disk, path=disk.path.absolute()) for disk in disks), *spares)
 
 
 def empty() -> tuple[Disk, ...]:

@@ -89,7 +89,7 @@ def _devices(domain: ET.Element, facts: DomainFacts) -> None:
     _disk(devices, "vdb", facts.modules, "raw", "vexci-modules", read_only=True)
     _disk(devices, "vdc", facts.seed, "raw", "vexci-seed", read_only=True)
     for slot, given in enumerate(facts.disks):
-        _disk(devices, disks.target(slot), given.path, "raw", disks.serial(slot), read_only=False, cache=given.cache)
+        _disk(devices, disks.target(slot), given.path, "raw", disks.serial(slot), read_only=False, cache=given.cache, server=given.socket)
     ET.SubElement(devices, "controller", type="usb", model="none")
     ET.SubElement(devices, "memballoon", model="none")
     serial = ET.SubElement(devices, "serial", type="unix")
@@ -104,14 +104,19 @@ def _devices(domain: ET.Element, facts: DomainFacts) -> None:
     _text(random, "backend", "/dev/urandom", model="random")
 
 
-def _disk(devices: ET.Element, target: str, path: Path, form: str, serial: str, *, read_only: bool, cache: str = "") -> None:
-    disk = ET.SubElement(devices, "disk", type="file", device="disk")
+def _disk(
+    devices: ET.Element, target: str, path: Path, form: str, serial: str, *, read_only: bool, cache: str = "", server: Path | None = None
+) -> None:
+    disk = ET.SubElement(devices, "disk", type="network" if server else "file", device="disk")
     driver = ET.SubElement(disk, "driver", name="qemu", type=form)
     if not read_only:
         driver.set("discard", "unmap")
     if cache:
         driver.set("cache", cache)
-    ET.SubElement(disk, "source", file=str(path))
+    if server:
+        ET.SubElement(ET.SubElement(disk, "source", protocol="nbd"), "host", transport="unix", socket=str(server.absolute()))
+    else:
+        ET.SubElement(disk, "source", file=str(path))
     ET.SubElement(disk, "target", dev=target, bus="virtio")
     if read_only:
         ET.SubElement(disk, "readonly")

@@ -5,13 +5,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from ci.manifest import ArtifactSpec, SuiteSpec
 from ci.model import Artifact, SuiteResult, Verdict
+from ci.store import RunFolder
 from ci.validate import run_suite
+from ci.validate.power import run_power
 from tests.integration.test_smoke import MANIFEST, built
+from tests.powerguest import SharedLives
 from tests.smokeguest import Since, SmokeGuest
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(600)]
@@ -47,6 +51,27 @@ def test_what_was_fsynced_is_there_after_every_crash(guest: SmokeGuest, product:
     for case in result.cases:
         if case.id != "load":
             assert "promises kept" in case.detail and "vectors" in case.detail, case
+
+
+def test_faults_are_reported_and_lose_nothing(guest: SmokeGuest, product: Product) -> None:
+    suite = next(suite for suite in MANIFEST.suites if suite.name == "faults")
+    only = ("load", "no-volume", "full-disk", "write-errors", "flipped-1")
+    result = run_suite(Since(guest.machine()), replace(suite, minimum=4), *product, run=guest.run, only=only)
+    assert {case.verdict for case in result.cases} == {Verdict.PASS}, result.detail
+
+
+@pytest.mark.parametrize(("lying", "verdict"), [("", Verdict.PASS), ("yes", Verdict.FAIL)])
+def test_the_power_of_a_guest_is_cut(tmp_path: Path, lying: str, verdict: Verdict) -> None:
+    """The next guest finds every promise kept; on a disk that forgets what was flushed it must not."""
+    suite = next(suite for suite in MANIFEST.suites if suite.name == "power")
+    suite = replace(suite, options=(("cuts", "1"), ("seed", "3")))
+    what = [built(MANIFEST, name, tmp_path) for name in ("vexfs-mkfs", "vexfs-fsck", "vexfs-kernel")]
+    run = RunFolder(tmp_path)
+    result = run_power(
+        suite, *what[-1], lives=lambda: SharedLives(tmp_path, run, what, lies=bool(lying)), kernel="6.1", run=run, progress=print
+    )
+    assert result.verdict is verdict, result.detail
+    assert ("promises kept" if verdict is Verdict.PASS else "recover: after the power cut") in result.cases[0].detail
 
 
 def test_a_disk_that_forgets_what_it_was_told_to_flush_is_found_out(guest: SmokeGuest, product: Product) -> None:

@@ -8,14 +8,17 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from ci.errors import ProductFailure
+from ci.manifest import SuiteSpec
 from ci.model import Case, KernelTarget, SuiteResult, Verdict
+from ci.validate import run_suite
 from tests import builds
-from tests.smokeguest import ZOO, SmokeGuest, daemon, module, zoo_modules
+from tests.smokeguest import ZOO, Since, SmokeGuest, daemon, module, zoo_modules
 
 pytestmark = [pytest.mark.zoo, pytest.mark.timeout(600)]
 
@@ -140,6 +143,29 @@ def test_a_daemon_of_another_build_that_still_runs_is_a_failure_with_both_hashes
     machine.run(["pkill", "-x", "zoo_silent"], deadline=10, check=True)
     assert old.sha256 in str(caught.value)
     assert new.sha256 in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("suite", "name", "words"),
+    [
+        ("smoke", "mount-again", "No such file or directory"),  # T3: what was written is gone after the remount
+        ("faults", "no-volume", "a volume of zeros was mounted"),  # T6: mounts anything
+        ("crash", "recorded-1", "was fsynced with ['t0', 't1', 't2'] in it, and has []"),  # T8: fsync says yes and does nothing
+    ],
+)
+def test_a_file_system_that_keeps_everything_in_memory(
+    guest: SmokeGuest, modules: Path, kernel: KernelTarget, suite: str, name: str, words: str
+) -> None:
+    """It mounts whatever it is given, and its fsync lies; that its manifest calls it persistent is what the suites hold it to."""
+    spec, artifact = module(modules, "good", kernel)
+    mount = ("mount", "-t", spec.filesystem, "{volume}", "{mountpoint}")
+    spec = replace(spec, mount=mount, prepare=(("truncate", "-s", "16M", "{volume}"),), persistent=True)
+    guest.deploy(spec, artifact)
+    chosen = SuiteSpec(suite, (spec.name,), 1, 120.0, 15.0, (("operations", "10"), ("cuts", "8")))
+    only = ("load", "mount", "unmount", name)
+    result = run_suite(Since(guest.machine()), chosen, spec, artifact, run=guest.run, only=only)
+    assert result.verdict is case(result, name).verdict is Verdict.FAIL
+    assert words in case(result, name).detail
 
 
 def test_a_module_that_can_never_be_unloaded(guest: SmokeGuest, modules: Path, kernel: KernelTarget) -> None:

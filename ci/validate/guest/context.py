@@ -101,6 +101,10 @@ class Context:
         mark(f"operation {text}")  # on the console at once: where the kernel dies in it, the line for the host may be lost
         os.write(self._writer, json.dumps({"operation": text}).encode() + b"\n")
 
+    def tell(self, message: dict[str, Any]) -> None:
+        """Something that the host is waiting for; it is progress too."""
+        os.write(self._writer, json.dumps({"message": message}).encode() + b"\n")
+
     def path(self, *parts: str) -> str:
         """A path inside the mount."""
         return os.path.join(self.plan.mountpoint, *parts)

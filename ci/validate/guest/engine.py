@@ -159,6 +159,9 @@ class _Runner:
             if "operation" in message:
                 self._operation, self._since = message["operation"], time.monotonic()
                 emit("operation", case=self._entry.id, operation=self._operation)
+            elif "message" in message:
+                self._since = time.monotonic()
+                emit("message", message=message["message"])
             else:
                 self._end = message
 

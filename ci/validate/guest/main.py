@@ -12,13 +12,18 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
-from . import crash, mounts, product, smoke, worker
+from . import crash, faults, mounts, power, product, smoke, worker
 from .context import Plan
 from .engine import Table, emit, run_suite
 from .machine import mark, throwaway
 from .stacks import members
 
-SUITES: dict[str, Callable[[Plan], Table]] = {"smoke": lambda _: smoke.TABLE, "crash": crash.table}
+SUITES: dict[str, Callable[[Plan], Table]] = {
+    "smoke": lambda _: smoke.TABLE,
+    "crash": crash.table,
+    "power": power.table,
+    "faults": faults.table,
+}
 LOG_LIMIT = 256 << 10
 CLEANUP_SECONDS = 3.0
 

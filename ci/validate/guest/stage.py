@@ -60,7 +60,8 @@ def on(plan: Plan, device: str) -> Plan:
         drop = {place + step for place, pair in enumerate(pairs) if pair == ("-o", "loop") for step in (0, 1)}
         words = [word for place, word in enumerate(words) if place not in drop]
     check, repair = (tuple(word.replace(plan.volume, device) for word in argv) for argv in (plan.check, plan.repair))
-    return replace(plan, volume=device, mount=tuple(words), check=check, repair=repair)
+    prepare = tuple(tuple(word.replace(plan.volume, device) for word in argv) for argv in plan.prepare)
+    return replace(plan, volume=device, mount=tuple(words), prepare=prepare, check=check, repair=repair)
 
 
 @contextmanager
@@ -143,17 +144,17 @@ def _collection(path: str) -> None:
     _opened(path, os.O_RDONLY | os.O_DIRECTORY, lambda descriptor: calls.make_collection(descriptor, 4))
 
 
-def options(t: Context, seed: int, operations: int, folder: str = "") -> Options:
-    """A workload on the mounted volume."""
+def options(t: Context, seed: int, operations: int, *, survives: bool = True) -> Options:
+    """A workload on the mounted volume. With `survives` this guest lives on after the crash, and with it what is in its memory."""
     return Options(
         root=t.plan.mountpoint,
-        folder=folder or f"work-{seed}",
+        folder=f"work-{seed}",
         seed=seed,
         operations=operations,
         scope=t.plan.fsync,
         features=features(t),
         owner=(os.geteuid(), os.getegid()),
-        progress=os.path.join(t.plan.work, "progress"),
+        progress=os.path.join(t.plan.work, "progress") if survives else "",
     )
 
 
@@ -165,8 +166,9 @@ class Workload:
         self.chosen = chosen
         self._t = t
         self._rest = b""
-        with suppress(FileNotFoundError):
-            os.unlink(chosen.progress)
+        if chosen.progress:
+            with suppress(FileNotFoundError):
+                os.unlink(chosen.progress)
         argv = [sys.executable, os.environ["VEXCI_AGENT"], "work", json.dumps(asdict(chosen))]
         self._errors = os.path.join(t.plan.work, "work.errors")
         with open(self._errors, "wb") as errors:
