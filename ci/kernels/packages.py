@@ -42,6 +42,10 @@ Dir::Etc::PreferencesParts "/dev/null";
 """
 
 
+class GoneError(InfrastructureError):
+    """The archive no longer has what the package lists say that it has."""
+
+
 @dataclass(frozen=True)
 class Package:
     """The candidate version of one package; `size` is that of the archive in bytes."""
@@ -140,4 +144,15 @@ def failed(what: str, done: process.Completed, folder: Path) -> InfrastructureEr
     if "No space left on device" in text:
         return store.disk_error(OSError(errno.ENOSPC, "No space left on device"), folder)
     lines = [line for line in text.splitlines() if line.startswith(("E:", "Err:"))] or text.strip().splitlines()
-    return InfrastructureError(f"{what}: {done.how}: {' / '.join(lines[-2:])}", evidence=(done.stderr,))
+    kind = GoneError if re.search(r"\b404\b", text) else InfrastructureError
+    log = store.cache_dir() / "logs" / "apt.log"  # the scratch file goes with the run
+    store.atomic_write(log, text)
+    return kind(
+        f"{what}: {done.how}: {_short(lines[-1] if lines else 'it said nothing')}", hint=f"all of it: {log}", evidence=(done.stderr,)
+    )
+
+
+def _short(line: str) -> str:
+    """A line of apt's for people: without its mark and the long addresses, which the log has."""
+    plain = re.sub(r"^(E|Err:\d+):? *", "", line)
+    return re.sub(r"\s*\b(https?|file|mirror\+\w+)://\S+", "", plain).strip()
