@@ -143,16 +143,9 @@ def failed(what: str, done: process.Completed, folder: Path) -> InfrastructureEr
     text = done.error_text()
     if "No space left on device" in text:
         return store.disk_error(OSError(errno.ENOSPC, "No space left on device"), folder)
-    lines = [line for line in text.splitlines() if line.startswith(("E:", "Err:"))] or text.strip().splitlines()
-    kind = GoneError if re.search(r"\b404\b", text) else InfrastructureError
-    log = store.cache_dir() / "logs" / "apt.log"  # the scratch file goes with the run
+    errors = [line for line in text.splitlines() if line.startswith("E:")]
+    said = next((line for line in errors if "Failed to fetch" in line), (errors or text.strip().splitlines() or ["it said nothing"])[-1])
+    log = store.cache_dir() / "logs" / "kernels.log"  # the scratch file goes with the run
     store.atomic_write(log, text)
-    return kind(
-        f"{what}: {done.how}: {_short(lines[-1] if lines else 'it said nothing')}", hint=f"all of it: {log}", evidence=(done.stderr,)
-    )
-
-
-def _short(line: str) -> str:
-    """A line of apt's for people: without its mark and the long addresses, which the log has."""
-    plain = re.sub(r"^(E|Err:\d+):? *", "", line)
-    return re.sub(r"\s*\b(https?|file|mirror\+\w+)://\S+", "", plain).strip()
+    kind = GoneError if re.search(r"\b404\b", text) else InfrastructureError
+    return kind(f"{what}: {done.how}: {said.removeprefix('E:').strip()}", hint=f"all of it: {log}", evidence=(done.stderr,))

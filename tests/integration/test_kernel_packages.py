@@ -95,7 +95,7 @@ def test_stale_package_lists_are_got_over(empty_cache: Path, tmp_path: Path, mon
     kernel = kernels.resolve(KernelSpec("k", "apt", "6.1-cloud"), say=said.append)
     assert kernel.headers.is_dir()
     (line,) = [line for line in said if "out of date" in line]
-    assert "the archive no longer has 6.1." in line and "://" not in line and "404" in (empty_cache / "logs/apt.log").read_text()
+    assert "the archive no longer has 6.1." in line and "://" not in line and "404" in (empty_cache / "logs/kernels.log").read_text()
     assert not list(empty_cache.rglob(".making-*"))
 
 
