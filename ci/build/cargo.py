@@ -126,8 +126,11 @@ def build(job: Job) -> Artifact:
         found = messages.from_cargo(messages.cargo_messages(log), job.relative(job.source))
         return sum(1 for message in found if message.severity == "warning")
 
-    inputs = inputs_hash(job, output)
-    mark, reused = stamp.prove(output, job.folder / ".vexci-stamp.json", inputs, started, rebuild=rebuild, warnings=warnings)
+    def untouched() -> bool:
+        return any(row.get("executable") == str(output) and row.get("fresh") for row in messages.cargo_messages(log))
+
+    inputs, stamp_file = inputs_hash(job, output), job.folder / ".vexci-stamp.json"
+    mark, reused = stamp.prove(output, stamp_file, inputs, started, rebuild=rebuild, warnings=warnings, untouched=untouched)
     if inputs_hash(job, output) != inputs:
         raise InfrastructureError(f"{job.label}: the sources changed while they were built", hint="run the build again")
     return stamp.artifact(job, output, mark, reused=reused, target=_triple(output, job), log=err)

@@ -16,7 +16,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from ci import process, store
-from ci.build import before, messages, sources, stamp
+from ci.build import before, messages, reads, sources, stamp
 from ci.build.job import Job
 from ci.build.messages import Message
 from ci.errors import InfrastructureError, ProductFailure, UsageError, VexciError
@@ -41,10 +41,11 @@ def _compiler(job: Job) -> str:
 
 def build(job: Job) -> Artifact:
     """Build the program."""
+    first = not sources.mirrored(job.folder)
     files = fresh_copy(job)
     inputs = _hash(job, files)
     log = job.log("log")
-    started = run(job, command(job), log, inputs)
+    started = watched(job, files, command(job), log, inputs) if first else run(job, command(job), log, inputs)
     output = _output(job, log)
 
     def rebuild() -> float:
@@ -130,9 +131,27 @@ def run(job: Job, argv: list[str], log: Path, inputs: str) -> float:
 def from_nothing(job: Job, argv: list[str], log: Path, inputs: str) -> float:
     """The same in an empty build folder."""
     sources.empty(job.folder)
-    fresh_copy(job)
+    files = fresh_copy(job)
     log.unlink(missing_ok=True)
-    return run(job, argv, log, inputs)
+    return watched(job, files, argv, log, inputs)
+
+
+def watched(job: Job, files: list[Path], argv: list[str], log: Path, inputs: str) -> float:
+    """The same in a folder that holds nothing but the sources `files`: ProductFailure where none of them was read (B3)."""
+    seen = reads.watch(job.folder, [job.folder / file.relative_to(job.spec.folder) for file in files])
+    started = run(job, argv, log, inputs)
+    output = job.work / job.spec.output
+    if reads.unread(seen) and output.is_file() and not output.is_symlink() and output.read_bytes()[:4] == b"\x7fELF":
+        refuse_copies(job, output, files, log)
+        sources.empty(job.folder)
+        raise ProductFailure(
+            f"{job.label}: make ended with success and read none of the {len(seen)} source files; {job.spec.output} comes from elsewhere "
+            "(stale output)",
+            where=job.relative(job.source),
+            hint=f"its recipe takes a file that an earlier build left; look for 'cp' in it. The whole log: {job.relative(log)}",
+            evidence=(log,),
+        )
+    return started
 
 
 def _messages(job: Job, text: str) -> list[Message]:

@@ -77,6 +77,11 @@ def mirror(source: Path, target: Path, *, everything: bool = False) -> list[Path
     return files
 
 
+def mirrored(target: Path) -> bool:
+    """Whether a build folder was in use before."""
+    return (target / _LIST).exists()
+
+
 def _read_list(target: Path) -> dict[str, list[int]]:
     try:
         return dict(json.loads((target / _LIST).read_text()))

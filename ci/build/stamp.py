@@ -57,20 +57,22 @@ def prove(
     rebuild: Callable[[], float],
     warnings: Callable[[], int],
     suspect_unchanged: bool = False,
+    untouched: Callable[[], bool] = lambda: False,
 ) -> tuple[Stamp, bool]:
     """The stamp of `output`, and whether an earlier build's output was reused.
 
     `warnings` counts those of the build that just ran. `rebuild` forces a build where nothing proves the age
     of the output, and returns its start in epoch seconds; with `suspect_unchanged` also where the output is still that of other
-    inputs, as a recipe that hides its failure would have it. Raises ProductFailure where the build tool still does not write the output.
+    inputs, as a recipe that hides its failure would have it. `untouched` is whether the build tool itself says that it did not
+    write the output in the build that just ran. Raises ProductFailure where the build tool still does not write the output.
     """
     known = _read(stamp_file)
     if known is not None and known.inputs == inputs and known.output == store.sha256_file(output):
         return known, True
     unchanged = suspect_unchanged and known is not None and known.output == store.sha256_file(output)
-    if unchanged or not _made_since(output, started):
+    if unchanged or untouched() or not _made_since(output, started):
         started = rebuild()
-        if not _made_since(output, started):
+        if untouched() or not _made_since(output, started):
             raise ProductFailure(
                 f"{output} was not written by this build, and nothing proves from which sources it came (stale output)",
                 hint="its build recipe reports success without building; look for '|| true' or a cp of an old file in it",
@@ -81,7 +83,9 @@ def prove(
 
 
 def _made_since(output: Path, started: float) -> bool:
-    return output.stat().st_mtime > started  # no build ends within the tick in which it began
+    """Both times count: anybody can give a file that was copied in a new time of its contents, but not one of its inode."""
+    found = output.stat()
+    return min(found.st_mtime, found.st_ctime) > started  # no build ends within the tick in which it began
 
 
 def artifact(job: Job, output: Path, mark: Stamp, *, reused: bool, target: str, log: Path) -> Artifact:

@@ -14,7 +14,7 @@ from pathlib import Path
 from ci import process, store
 from ci.errors import InfrastructureError, UsageError
 from ci.kernels import archive
-from ci.kernels.packages import Lists, Package
+from ci.kernels.packages import GoneError, Lists, Package
 from ci.kernels.pattern import Release, check, matching, parse_release
 from ci.kernels.unpack import headers_in, image_in, modules_in, unpack
 from ci.manifest import KernelSpec
@@ -87,10 +87,8 @@ def _find(spec: KernelSpec, where: str, say: Say) -> tuple[_Choice, Path]:
             continue
         try:
             return choice, _installed(choice) or _fetch(choice, lists, say)
-        except InfrastructureError as error:
-            if "404" not in error.message:
-                raise
-            say(f"the package lists are out of date ({error.message})")
+        except GoneError as error:
+            say(f"the package lists are out of date: the archive no longer has {choice.release.name} ({error.hint})")
             trouble = error
     raise trouble or _not_offered(spec, where, offered)
 

@@ -42,6 +42,10 @@ Dir::Etc::PreferencesParts "/dev/null";
 """
 
 
+class GoneError(InfrastructureError):
+    """The archive no longer has what the package lists say that it has."""
+
+
 @dataclass(frozen=True)
 class Package:
     """The candidate version of one package; `size` is that of the archive in bytes."""
@@ -139,5 +143,9 @@ def failed(what: str, done: process.Completed, folder: Path) -> InfrastructureEr
     text = done.error_text()
     if "No space left on device" in text:
         return store.disk_error(OSError(errno.ENOSPC, "No space left on device"), folder)
-    lines = [line for line in text.splitlines() if line.startswith(("E:", "Err:"))] or text.strip().splitlines()
-    return InfrastructureError(f"{what}: {done.how}: {' / '.join(lines[-2:])}", evidence=(done.stderr,))
+    errors = [line for line in text.splitlines() if line.startswith("E:")]
+    said = next((line for line in errors if "Failed to fetch" in line), (errors or text.strip().splitlines() or ["it said nothing"])[-1])
+    log = store.cache_dir() / "logs" / "kernels.log"  # the scratch file goes with the run
+    store.atomic_write(log, text)
+    kind = GoneError if re.search(r"\b404\b", text) else InfrastructureError
+    return kind(f"{what}: {done.how}: {said.removeprefix('E:').strip()}", hint=f"all of it: {log}", evidence=(done.stderr,))

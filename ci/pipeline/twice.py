@@ -15,7 +15,7 @@ from pathlib import Path
 from ci import build as builders
 from ci import console, leftovers, process, store
 from ci.build.job import Job
-from ci.errors import ProductFailure
+from ci.errors import InfrastructureError, ProductFailure
 from ci.model import Artifact, Check, Verdict
 from ci.pipeline.session import Session
 from ci.process import Limits
@@ -54,9 +54,11 @@ def _one(session: Session, job: Job, artifact: Artifact) -> list[Check]:
     place = job.root / ".build" / "twice"
     with leftovers.entry("folder", f"twice-{job.slug}", {"path": str(place)}):
         try:
-            (one, first), (two, second) = (_build(session, job, place, number) for number in range(len(_ROUNDS)))
+            (one, first, *inputs), (two, second, *others) = (_build(session, job, place, number) for number in range(len(_ROUNDS)))
         finally:
             shutil.rmtree(place, ignore_errors=True)
+    if {*inputs, *others} != {artifact.inputs_sha256}:
+        raise InfrastructureError(f"{job.label}: the sources changed while they were built twice", hint="run the build again")
     subject = Subject(artifact, job.spec, job.kernel, "", session.record.run)
     found = [same.check(subject, one, two, (first, second))]
     if found[0].verdict is Verdict.PASS:
@@ -75,8 +77,8 @@ def _in_place(subject: Subject, fresh: Path) -> Check:
     return subject.check("V10", _TITLE, True, detail)
 
 
-def _build(session: Session, job: Job, place: Path, number: int) -> tuple[Path, Path]:
-    """One build from nothing; returns the kept file, and the folder that it was built in."""
+def _build(session: Session, job: Job, place: Path, number: int) -> tuple[Path, Path, str]:
+    """One build from nothing; returns the kept file, the folder that it was built in, and the hash of its inputs."""
     name, umask, zone, language, age = _ROUNDS[number]
     root = place / name
     begin = time.monotonic()
@@ -91,7 +93,7 @@ def _build(session: Session, job: Job, place: Path, number: int) -> tuple[Path, 
         shutil.copyfile(made.path, kept)
     _next_second()  # what has the time in it must differ, however quick the builds are
     console.verdict_line(Verdict.PASS, f"{job.label}  built in {os.path.relpath(root, job.root)}", time.monotonic() - begin)
-    return kept, root
+    return kept, root, made.inputs_sha256
 
 
 def _next_second() -> None:

@@ -29,6 +29,8 @@ from ci.process import Limits
 from ci.verify.subject import Subject
 
 _SECONDS = 60.0
+# What kernel headers use and programs do not have, for headers of the kernel's own side.
+_KERNEL_SIDE = Path(__file__).with_name("kernel_side")
 _NAME = re.compile(r"[A-Za-z_]\w*")
 _ORDERS = {"__le16": "little", "__le32": "little", "__le64": "little", "__be16": "big", "__be32": "big", "__be64": "big"}
 _WRAPPERS = ("DW_TAG_typedef", "DW_TAG_const_type", "DW_TAG_volatile_type", "DW_TAG_array_type")
@@ -118,7 +120,7 @@ def compiled(spec: LayoutSpec, constants: list[str]) -> Layout:
     result = source.with_suffix(".o")
     values = "".join(f"const unsigned long long vexci_value_{name} = (unsigned long long)({name});\n" for name in constants)
     source.write_text(f'#include "{spec.header}"\n{values}')
-    include = [f"-I{folder}" for folder in spec.include]
+    include = [*(f"-I{folder}" for folder in spec.include), f"-idirafter{_KERNEL_SIDE}"]
     flags = ["-std=gnu11", "-g", "-gdwarf-4", "-fno-eliminate-unused-debug-types", "-fno-lto", "-w"]
     done = process.run(["gcc", *flags, *include, "-c", "-o", result, source], limits=Limits(_SECONDS))
     if not done.ok:

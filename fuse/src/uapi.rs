@@ -2,6 +2,7 @@
 //! The interface of `kernel/include/uapi/vexfs.h` to programs: ioctls on a directory. `tests/uapi.rs` compiles that header and
 //! compares. Numbers have the host's byte order; floats travel as their bits.
 
+use crate::disk::layouts::{Field, Layout};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 /// Version of this interface.
@@ -34,14 +35,19 @@ macro_rules! structures {
                 $(pub $field: $kind,)*
             }
         )*
-        /// Size and offsets of every structure, by the names of the header.
+        /// Every structure, by the names of the header.
         #[must_use]
-        pub fn layouts() -> Vec<(&'static str, usize, Vec<(&'static str, usize)>)> {
-            vec![$((
-                $c,
-                size_of::<$name>(),
-                vec![$((stringify!($field), core::mem::offset_of!($name, $field)),)*],
-            ),)*]
+        pub fn layouts() -> Vec<Layout> {
+            vec![$(Layout {
+                name: $c,
+                size: size_of::<$name>(),
+                fields: vec![$(Field {
+                    name: stringify!($field),
+                    offset: core::mem::offset_of!($name, $field),
+                    size: size_of::<$kind>(),
+                    order: "native",
+                },)*],
+            },)*]
         }
     };
 }

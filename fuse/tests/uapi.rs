@@ -61,10 +61,12 @@ fn the_header_for_programs_says_the_same_in_c_and_rust() {
         "#include <stddef.h>\n#include <stdio.h>\n#include \"vexfs.h\"\nint main(void) {\n",
     );
     let mut want = BTreeMap::new();
-    for (name, size, fields) in uapi::layouts() {
+    for structure in uapi::layouts() {
+        let name = structure.name;
         line(&mut c, name, &format!("sizeof(struct {name})"));
-        want.insert(name.to_owned(), size as u64);
-        for (field, offset) in fields {
+        want.insert(name.to_owned(), structure.size as u64);
+        for field in structure.fields {
+            let (field, offset) = (field.name, field.offset);
             line(
                 &mut c,
                 &format!("{name}.{field}"),
@@ -96,7 +98,7 @@ fn every_constant_and_structure_of_the_header_is_compared() {
         );
         assert!(constants.contains(&name.as_str()), "{name} is not compared");
     }
-    let structures: Vec<&str> = uapi::layouts().iter().map(|(name, ..)| *name).collect();
+    let structures: Vec<&str> = uapi::layouts().iter().map(|each| each.name).collect();
     for line in header
         .lines()
         .filter_map(|line| line.strip_prefix("struct "))

@@ -55,6 +55,26 @@ def test_only_what_changed_is_compiled_again_and_a_comment_keeps_the_module(tmp_
     assert not changed.reused and changed.sha256 != first.sha256
 
 
+def test_a_change_of_one_file_compiles_what_depends_on_it_and_nothing_else(tmp_path: Path, kernel: KernelTarget) -> None:
+    folder = builds.module(tmp_path)
+    (folder / "Kbuild").write_text("obj-m := demo.o\ndemo-y := main.o one.o two.o\n")
+    (folder / "demo.c").rename(folder / "main.c")
+    (folder / "one.h").write_text("int demo_one(void);\n")
+    (folder / "one.c").write_text('#include "one.h"\nint demo_one(void) { return 1; }\n')
+    (folder / "two.c").write_text('#include "one.h"\nint demo_two(void);\nint demo_two(void) { return demo_one() + 1; }\n')
+    build.build(builds.job(tmp_path, builds.MODULE, kernel))
+    objects = {name: next((tmp_path / ".build").rglob(f"{name}.o")) for name in ("main", "one", "two")}
+
+    def compiled_after(file: str, old: str, new: str) -> set[str]:
+        before = {name: path.stat().st_mtime_ns for name, path in objects.items()}
+        (folder / file).write_text((folder / file).read_text().replace(old, new))
+        assert not build.build(builds.job(tmp_path, builds.MODULE, kernel)).reused
+        return {name for name, path in objects.items() if path.stat().st_mtime_ns != before[name]}
+
+    assert compiled_after("one.c", "return 1", "return 3") == {"one"}
+    assert compiled_after("one.h", "int demo_one(void);", "int demo_one(void);\n#define DEMO_MORE 1") == {"one", "two"}
+
+
 def test_a_module_of_another_name_than_the_manifests_is_a_failure(tmp_path: Path, kernel: KernelTarget) -> None:
     builds.module(tmp_path)
     with pytest.raises(ProductFailure, match=r"built demo\.ko, not other\.ko"):

@@ -17,6 +17,7 @@ pub mod hash;
 pub mod inode;
 pub mod journal;
 pub mod layout;
+pub mod layouts;
 mod map;
 pub mod mkfs;
 mod mount;

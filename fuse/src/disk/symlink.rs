@@ -5,14 +5,14 @@ use super::extents::Extent;
 use super::{BLOCK_SIZE, Expect, Inode, Kind, MetaRead, Result, Tx, corrupt, map};
 
 /// Longest target.
-const MAX_TARGET: usize = 4095;
+pub(in crate::disk) const MAX_TARGET: usize = 4095;
 /// Longest target in the inode.
 pub(crate) const INLINE: usize = 128;
 /// Text in a block.
 pub(crate) const TEXT: usize = BLOCK_SIZE - FIRST;
-const LBLK: usize = 0x18;
-const USED: usize = 0x1c;
-const FIRST: usize = 0x20;
+pub(in crate::disk) const LBLK: usize = 0x18;
+pub(in crate::disk) const USED: usize = 0x1c;
+pub(in crate::disk) const FIRST: usize = 0x20;
 
 fn expect(ino: u32, inode: &Inode) -> Expect {
     Expect {

@@ -12,9 +12,9 @@ pub const MAX_VALUE: usize = 4000;
 /// Longest name, without its prefix.
 pub const MAX_NAME: usize = 255;
 
-const INLINE: usize = 256;
-const USED: usize = 0x18;
-const FIRST: usize = 0x20;
+pub(in crate::disk) const INLINE: usize = 256;
+pub(in crate::disk) const USED: usize = 0x18;
+pub(in crate::disk) const FIRST: usize = 0x20;
 const ROOM: usize = BLOCK_SIZE - FIRST;
 const FIXED: usize = 4;
 

@@ -6,9 +6,9 @@
 mod blocks;
 mod files;
 mod image;
+mod layouts;
 mod log;
 mod text;
-mod uapi;
 
 use clap::Parser;
 use image::Image;
@@ -74,9 +74,9 @@ enum What {
     Path { path: String },
     /// Everything but contents.
     All,
-    /// The interface to programs, of no volume in particular.
+    /// What this build takes a header of the module to be, of no volume in particular.
     #[command(hide = true)]
-    Uapi,
+    Layouts { header: layouts::Header },
 }
 
 fn main() -> ExitCode {
@@ -94,12 +94,12 @@ fn show(arguments: &Arguments) -> Result<Value> {
     if let What::Super { n: Some(n) } = arguments.what {
         return image::superblock_at(&arguments.image, n);
     }
-    if let What::Uapi = arguments.what {
-        return Ok(uapi::show());
+    if let What::Layouts { header } = arguments.what {
+        return Ok(layouts::show(header));
     }
     let image = Image::open(&arguments.image, arguments.replay)?;
     match &arguments.what {
-        What::Uapi => Ok(uapi::show()),
+        What::Layouts { header } => Ok(layouts::show(*header)),
         What::Super { .. } => Ok(blocks::superblock(image.superblock())),
         What::State => blocks::state(&image),
         What::Summary { group } => blocks::summary(&image, *group),

@@ -9,10 +9,10 @@ pub(crate) const MAX_ENTRIES: usize = 254;
 pub(crate) const MAX_LEVEL: u16 = 3;
 
 const ENTRY: usize = 16;
-const LEVEL: usize = 0x18;
-const COUNT: usize = 0x1a;
-const LBLK: usize = 0x1c;
-const FIRST: usize = 0x20;
+pub(in crate::disk) const LEVEL: usize = 0x18;
+pub(in crate::disk) const COUNT: usize = 0x1a;
+pub(in crate::disk) const LBLK: usize = 0x1c;
+pub(in crate::disk) const FIRST: usize = 0x20;
 
 /// An entry: a part of the keys, and the block that has them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -10,10 +10,10 @@ pub(crate) const KEY_MAX: u64 = 0x7fff_ffff_ffff_ffe7;
 /// The part of a key that is the hash.
 pub(crate) const HASH_MASK: u64 = !7;
 
-const LEVEL: usize = 0x18;
-const USED: usize = 0x1a;
-const LBLK: usize = 0x1c;
-const FIRST: usize = 0x20;
+pub(in crate::disk) const LEVEL: usize = 0x18;
+pub(in crate::disk) const USED: usize = 0x1a;
+pub(in crate::disk) const LBLK: usize = 0x1c;
+pub(in crate::disk) const FIRST: usize = 0x20;
 const ROOM: usize = BLOCK_SIZE - FIRST;
 const FIXED: usize = 16;
 

@@ -6,7 +6,7 @@
 //! ranges of logical blocks that the parents leave: a tree that refers to itself fails a check.
 
 mod lookup;
-mod node;
+pub(in crate::disk) mod node;
 #[cfg(test)]
 mod tests;
 

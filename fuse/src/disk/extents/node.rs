@@ -18,11 +18,11 @@ pub const ROOT_SIZE: usize = 128;
 
 const ENTRY: usize = 16;
 const ROOT_HEADER: usize = 16;
-const COUNT: usize = 0x18;
-const DEPTH: usize = 0x1a;
-const PAD: usize = 0x1c;
-const FIRST: usize = 0x20;
-pub(super) const UNWRITTEN: u32 = 1 << 31;
+pub(in crate::disk) const COUNT: usize = 0x18;
+pub(in crate::disk) const DEPTH: usize = 0x1a;
+pub(in crate::disk) const PAD: usize = 0x1c;
+pub(in crate::disk) const FIRST: usize = 0x20;
+pub(in crate::disk) const UNWRITTEN: u32 = 1 << 31;
 
 /// A run of blocks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -11,9 +11,9 @@ use crate::disk::{Block, Expect, Inode, Kind, MetaRead, Result, Tx, corrupt, crc
 pub const MAP: u32 = 0x8000_0000;
 /// Entries of a map block.
 pub const ENTRIES: u32 = 254;
-const FIRST_SLOT: usize = 0x18;
-const PAD: usize = 0x1c;
-const ENTRY: usize = 0x20;
+pub(in crate::disk) const FIRST_SLOT: usize = 0x18;
+pub(in crate::disk) const PAD: usize = 0x1c;
+pub(in crate::disk) const ENTRY: usize = 0x20;
 
 /// A slot in use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
