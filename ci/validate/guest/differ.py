@@ -33,6 +33,7 @@ def main(arguments: list[str]) -> int:
     try:
         for context in contexts:
             at = context.plan.artifact
+            emit("step", what=arguments[0], system=at)
             _step(arguments[0], context)
         if arguments[0] == "run":
             at = ""
@@ -79,13 +80,16 @@ def _run(contexts: list[Context], sequences: list[list[list[Any]]], remount: boo
     if remount:
         _again(contexts, len(sequences), trees)
     for context in contexts:
+        emit("step", what="remove", system=context.plan.artifact)
         for number in range(len(sequences)):
             remove(context.path(f"sequence-{number}"))
 
 
 def _again(contexts: list[Context], count: int, trees: dict[tuple[int, str], Any]) -> None:
     for context in contexts:
+        emit("step", what="unmount", system=context.plan.artifact)
         product.unmount(context)
+        emit("step", what="mount", system=context.plan.artifact)
         product.mount(context)
         for number in range(count):
             after = tree(context.path(f"sequence-{number}"))
