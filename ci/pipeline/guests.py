@@ -117,6 +117,8 @@ def _suites(pool: Pool, suite: str, only: str) -> list[Item]:
             if name not in built:
                 raise UsageError(f"{name} was not built for the kernel {pool.spec.kernel}", hint=f"list it under artifacts.{name}.kernels")
             todo.append((chosen, *built[name]))
+            if chosen.name in suites.TOGETHER:  # one run for all of its artifacts
+                break
     if not todo:
         raise UsageError("there is no suite to run", hint="define one under 'suites:' in vexci.yaml")
     return todo
@@ -141,6 +143,8 @@ def _run_suite(pool: Pool, suite: SuiteSpec, spec: ArtifactSpec, artifact: Artif
     fresh = pool.guest()
     for tool_spec, tool in _tools(pool):  # a no-op where they are there; a replaced guest is empty
         deployer.deploy(fresh, tool_spec, tool)
+    if suite.name in suites.TOGETHER:
+        return _run_together(pool, suite)
     deployer.deploy(fresh, spec, artifact)
     with console.Progress() as progress, progress.item(f"{suite.name} on {artifact.label}") as item:
         return suites.run_suite(fresh, suite, spec, artifact, run=pool.session.record.run, progress=item.say, only=cases)
@@ -162,6 +166,16 @@ def _run_power(pool: Pool, suite: SuiteSpec, spec: ArtifactSpec, artifact: Artif
             progress=item.say,
             only=cases,
         )
+
+
+def _run_together(pool: Pool, suite: SuiteSpec) -> SuiteResult:
+    """A suite that compares its artifacts with each other: all of them in one guest at the same time."""
+    machine = pool.guest()
+    subjects = [item for item in for_guest(pool.session, pool.spec.kernel) if item[0].name in suite.artifacts]
+    for spec, artifact in subjects:
+        deployer.deploy(machine, spec, artifact)
+    with console.Progress() as progress, progress.item(suite.name) as item:
+        return suites.run_together(machine, suite, subjects, run=pool.session.record.run, progress=item.say)
 
 
 def _tools(pool: Pool) -> list[tuple[ArtifactSpec, Artifact]]:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 
 from ci import console, images, process
 from ci.errors import UsageError
@@ -18,6 +19,8 @@ from ci.reader import nearest
 from ci.vm import access, registry
 from ci.vm import guest as vm
 from ci.vm import prune as snapshots
+
+REPLAYS = "differential"  # the suite that writes reproducers
 
 
 def deploy(session: Session, guest: str) -> None:
@@ -37,6 +40,8 @@ def validate(
     require_kvm: bool,
     test: str = "",
     options: str = "",
+    seed: str = "",
+    replay: str = "",
     kernel: str = "",
     features: str = "",
     cold: bool = False,
@@ -44,17 +49,31 @@ def validate(
     core: bool = False,
 ) -> None:
     """Build and verify, then run the suites in a fresh guest (with that `kernel`), or in the running one of that name."""
+    settings = _settings(options)
+    if seed:
+        settings += (("seed", seed),)
+    if replay:
+        suite = _replayed(suite, replay)
+        settings += (("replay", str(Path(replay).absolute())),)
     guests.check_request(session, suite=suite, artifact=only)
     check_slots(slots, guest)
-    settings = _settings(options)
     cases = tuple(name for name in test.split(",") if name)
     if (settings or cases) and not suite:
-        raise UsageError("--test and --options are for one suite", hint="name it with --suite")
+        raise UsageError("--test, --seed and --options are for one suite", hint="name it with --suite")
     if guest and kernel:
         raise UsageError(f"--guest and --kernel exclude each other: the guest '{guest}' runs already", hint="leave out one of them")
     with _pool(session, guest, require_kvm, kernel, cold=cold, slots=slots, core=core) as pool:
         guests.ensure_built(session, pool.spec.kernel, features)
         guests.validate(pool, suite=suite, only=only, cases=cases, options=settings)
+
+
+def _replayed(suite: str, replay: str) -> str:
+    """The suite of a reproducer, which must be there before anything is built."""
+    if suite not in ("", REPLAYS):
+        raise UsageError(f"--replay is for the suite {REPLAYS}, not for {suite}", hint="leave out --suite")
+    if not Path(replay).is_file():
+        raise UsageError(f"--replay {replay}: there is no such file", hint="name a reproducer.json that the suite has written")
+    return REPLAYS
 
 
 def _settings(text: str) -> tuple[tuple[str, str], ...]:

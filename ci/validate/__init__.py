@@ -3,6 +3,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+
+from ci.guest import Guest
+from ci.manifest import ArtifactSpec, SuiteSpec
+from ci.model import Artifact, SuiteResult
+from ci.store import RunFolder
 from ci.validate.suite import run_suite
 
-__all__ = ["run_suite"]
+TOGETHER = ("differential",)  # suites that have all of their artifacts in one guest
+
+
+def run_together(
+    machine: Guest,
+    suite: SuiteSpec,
+    subjects: Sequence[tuple[ArtifactSpec, Artifact]],
+    *,
+    run: RunFolder,
+    progress: Callable[[str], None] | None = None,
+) -> SuiteResult:
+    """Run a suite of TOGETHER on deployed artifacts. Its libraries are loaded here, where it is wanted."""
+    from ci.validate import differential
+
+    return differential.run(machine, suite, subjects, run=run, progress=progress)
+
+
+__all__ = ["TOGETHER", "run_suite", "run_together"]

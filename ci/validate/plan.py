@@ -22,7 +22,7 @@ COMMAND_SECONDS = 30.0
 
 def install(machine: Guest, facts: dict[str, object]) -> tuple[str, ...]:
     """Put the plan, and the agent where these very bytes are not there yet; returns the argv that runs it."""
-    agent = _install_agent(machine)
+    agent = install_agent(machine)
     local = scratch_file("plan.json")
     local.write_text(json.dumps(facts, indent=1))
     remote = f"{AGENT_FOLDER}/{facts['suite']}-{facts['artifact']}.json"
@@ -30,7 +30,8 @@ def install(machine: Guest, facts: dict[str, object]) -> tuple[str, ...]:
     return "python3", agent, "run", remote
 
 
-def _install_agent(machine: Guest) -> str:
+def install_agent(machine: Guest) -> str:
+    """Put the agent where these very bytes are not there yet; returns its path."""
     data = bundle.agent()
     path = f"{AGENT_FOLDER}/{bundle.agent_name(data)}"
     if machine.run(["test", "-e", path], deadline=COMMAND_SECONDS).returncode != 0:

@@ -1,29 +1,24 @@
 # SPDX-License-Identifier: Apache-2.0
 """The agent's commands: `run PLAN.json` runs a suite, `keep STATUS LOG ARGV…` is a daemon's parent, `work OPTIONS` is the crash
-suite's workload."""
+suite's workload, `differ …` the guest's part of the suite differential."""
 
 from __future__ import annotations
 
+import importlib
 import os
 import signal
 import sys
 import time
-from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
-from . import crash, faults, mounts, power, product, smoke, worker
+from . import mounts, product
 from .context import Plan
 from .engine import Table, emit, run_suite
 from .machine import mark, throwaway
 from .stacks import members
 
-SUITES: dict[str, Callable[[Plan], Table]] = {
-    "smoke": lambda _: smoke.TABLE,
-    "crash": crash.table,
-    "power": power.table,
-    "faults": faults.table,
-}
+SUITES = ("smoke", "crash", "power", "faults", "stress")  # each a module, with TABLE or table(plan)
 LOG_LIMIT = 256 << 10
 CLEANUP_SECONDS = 3.0
 
@@ -36,8 +31,14 @@ def main(arguments: list[str]) -> int:
     if arguments[:1] == ["keep"] and len(arguments) >= 4:
         return product.keep(arguments[1], arguments[2], arguments[3:])
     if arguments[:1] == ["work"] and len(arguments) == 2:
+        from . import worker
+
         return worker.work(arguments[1])
-    sys.stderr.write("usage: agent run PLAN | agent keep STATUS LOG ARGV... | agent work OPTIONS\n")
+    if arguments[:1] == ["differ"]:
+        from . import differ
+
+        return differ.main(arguments[1:])
+    sys.stderr.write("usage: agent run PLAN | agent keep STATUS LOG ARGV... | agent work OPTIONS | agent differ STEP REQUEST\n")
     return 2
 
 
@@ -48,13 +49,22 @@ def _run(plan: Plan) -> int:
     mark(f"suite {plan.suite} on {plan.artifact} begins")
     ran = 0
     try:
-        ran = run_suite(SUITES[plan.suite](plan), plan)
+        ran = run_suite(_table(plan), plan)
     finally:
         _send_daemon_log(plan)
         left = _clean_up(plan)
     mark(f"suite {plan.suite} on {plan.artifact} ended")
     emit("done", ran=ran, left=left)
     return 0
+
+
+def _table(plan: Plan) -> Table:
+    """The suite's cases. Its module is loaded here: an emulated guest compiles the agent at each start, and a daemon waits for `keep`."""
+    if plan.suite not in SUITES:
+        raise ValueError(f"the agent has no suite '{plan.suite}'")
+    module = importlib.import_module(f".{plan.suite}", __package__)
+    found: Table = module.TABLE if hasattr(module, "TABLE") else module.table(plan)
+    return found
 
 
 def _unlimit_kernel_log() -> None:

@@ -1,0 +1,117 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The suite stress: much at once and for a while, each part with a check of what came out of it.
+
+`seconds` bounds each part; `seed` is the exerciser's first.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+
+from . import product
+from .churn import churn
+from .context import Context, Plan
+from .engine import MODULE, Table
+from .exerciser import Exerciser
+from .fileops import pattern, same, write
+
+# stress-ng's stressors that work on files of one folder, and that need no privilege over the machine beyond it.
+# fmt: off
+STRESSORS = (
+    "access", "chattr", "chdir", "chmod", "chown", "copy-file", "dentry", "dir", "dirdeep", "fallocate", "fcntl", "fiemap",
+    "file-ioctl", "filename", "flock", "fpunch", "fstat", "getdent", "hdd", "io", "link", "lockf", "mknod", "open", "readahead",
+    "rename", "seek", "sync-file", "symlink", "touch", "utime", "xattr",
+)
+# fmt: on
+NOT_SUPPORTED, NO_RESOURCE = 4, 3  # of stress-ng's exit statuses
+FIO_JOBS = {
+    "random": ["--rw=randwrite", "--bs=4k", "--size=8m", "--norandommap=0"],
+    "mixed": ["--rw=randwrite", "--bsrange=1k-32k", "--size=8m", "--numjobs=2", "--fsync=32"],
+    "mapped": ["--rw=randwrite", "--bs=4k", "--size=4m", "--ioengine=mmap"],
+}
+
+
+def table(plan: Plan) -> Table:
+    """The cases in their order; what is mounted stays so from `mount` to `unmount`."""
+    seconds = float(plan.options.get("seconds", "5"))
+    seed = int(plan.options.get("seed", "1"))
+    made = Table()
+    made.case("load", kinds=(MODULE,), mounted=False, vital=True)(_load)
+    made.case("mount", mounted=False, vital=True)(product.mount)
+    made.case("exerciser")(lambda t: _exercise(t, seed, seconds))
+    made.case("churn")(lambda t: churn(t, seconds))
+    for name, words in FIO_JOBS.items():
+        made.case(f"fio-{name}")(_fio(name, words))
+    for name in STRESSORS:
+        made.case(f"stress-ng-{name}")(_stressor(name, seconds / 5))
+    made.case("unmount", mounted=False, vital=True)(_unmount)
+    made.case("unload", kinds=(MODULE,), mounted=False, vital=True)(product.unload)
+    return made
+
+
+def _load(t: Context) -> None:
+    if product.loaded(t.plan.module):
+        product.unload(t)
+    product.load(t)
+
+
+def _exercise(t: Context, seed: int, seconds: float) -> None:
+    """New files until the time is over; each ends with a look at all of it."""
+    end = time.monotonic() + seconds
+    files = steps = 0
+    while files == 0 or time.monotonic() < end:
+        path = t.path(f"exerciser-{files}")
+        t.op(f"exercise {path}, seed {seed + files}")
+        exerciser = Exerciser(t, path, seed + files)
+        try:
+            for _ in range(400):
+                exerciser.step()
+                steps += 1
+            exerciser.whole()
+        finally:
+            exerciser.close()
+        os.unlink(path)
+        files += 1
+    t.detail = f"{steps} operations on {files} files, every byte read as it had to be"
+
+
+def _fio(name: str, words: list[str]) -> Callable[[Context], None]:
+    def body(t: Context) -> None:
+        folder = t.path(f"fio-{name}")
+        os.mkdir(folder)
+        always = ["--verify=crc32c", "--do_verify=1", "--verify_fatal=1", "--fallocate=none", "--randrepeat=1", "--output-format=terse"]
+        t.must(["fio", f"--name={name}", f"--directory={folder}", *always, *words])
+        t.drop_caches()
+        t.must(["fio", f"--name={name}", f"--directory={folder}", *always, *words, "--verify_only"])
+        for entry in os.listdir(folder):
+            os.unlink(os.path.join(folder, entry))
+        os.rmdir(folder)
+
+    return body
+
+
+def _stressor(name: str, seconds: float) -> Callable[[Context], None]:
+    def body(t: Context) -> None:
+        folder = t.path(f"stress-ng-{name}")
+        os.mkdir(folder)
+        limit = f"{max(1, round(seconds))}s"
+        argv = ["stress-ng", f"--{name}", "2", "--temp-path", folder, "--timeout", limit, "--verify", "--metrics-brief"]
+        ended = t.command(argv)
+        t.check(ended.code in (0, NOT_SUPPORTED), f"{' '.join(argv)}: exit {ended.code}: {ended.output[-600:] or 'no output'}")
+        t.check(bool(ended.output), f"{' '.join(argv)} exited 0 and said nothing")
+        t.detail = "not implemented by this stress-ng here" if ended.code == NOT_SUPPORTED else ""
+        t.must(["rm", "-rf", folder])
+
+    return body
+
+
+def _unmount(t: Context) -> None:
+    """What was written before is still there, and the manifest's check finds nothing."""
+    write(t, t.path("kept"), pattern("stress", 100_000))
+    t.drop_caches()
+    same(t, t.path("kept"), pattern("stress", 100_000))
+    product.unmount(t)
+    if t.plan.check:
+        t.must(list(t.plan.check))
