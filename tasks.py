@@ -233,6 +233,10 @@ def validate(
     help={
         "suite": "Run just this benchmark of vexci.yaml, or 'tool' for the tool's own speed.",
         "rounds": "Rounds to measure, in place of vexci.yaml's number.",
+        "quick": "Small workloads: about a minute on this machine.",
+        "control": "Also measure a slowed copy of the first system, which must show up as slower.",
+        "save": "Keep the numbers as the baseline of this name.",
+        "against": "Judge the numbers against the baseline of this name: a regression fails the run.",
         "guest": "Use this running guest (see vm.up) instead of a fresh one.",
         **_KVM,
         **_COLD,
@@ -240,12 +244,23 @@ def validate(
     }
 )
 def bench(
-    ctx: Context, suite: str = "", rounds: int = 0, guest: str = "", require_kvm: bool = False, cold: bool = False, json: bool = False
+    ctx: Context,
+    suite: str = "",
+    rounds: int = 0,
+    quick: bool = False,
+    control: bool = False,
+    save: str = "",
+    against: str = "",
+    guest: str = "",
+    require_kvm: bool = False,
+    cold: bool = False,
+    json: bool = False,
 ) -> None:
-    """Measure the kernel module beside the daemon and a reference, in interleaved rounds in one guest."""
+    """Measure the artifacts beside each other and beside references, in interleaved rounds, in a guest or on this machine."""
     from ci.pipeline import person
+    from ci.pipeline.benching import Choice
 
-    person.bench(_session(), suite=suite, rounds=rounds, guest=guest, require_kvm=require_kvm, cold=cold)
+    person.bench(_session(), Choice(suite, rounds, quick, control, save, against), guest=guest, require_kvm=require_kvm, cold=cold)
 
 
 @_task(help={"run-id": "The run to report on; the newest with results where none is given."})

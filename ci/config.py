@@ -31,8 +31,10 @@ TOOLCHAINS = ("gcc", "clang")
 PROVIDERS = ("apt", "host", "source", "tree")
 FSYNC_SCOPES = ("file", "volume")
 SUITES = ("smoke", "crash", "power", "faults", "differential", "stress")
-WORKLOAD_TOOLS = ("fio", "metadata")
-REFERENCE_SYSTEMS = ("ext4", "tmpfs")
+WORKLOAD_TOOLS = ("fio", "metadata", "vectors")
+REFERENCE_SYSTEMS = ("ext4", "tmpfs", "fuse2fs", "numpy", "faiss", "chroma", "chroma-server", "qdrant-edge", "qdrant-server")
+PLACES = ("guest", "host")
+BACKINGS = ("memory", "disk")
 FORMAT_VERSION = 1
 
 
@@ -123,6 +125,8 @@ def _artifact(name: str, section: Section, root: Path, kernels: list[str]) -> Ar
         check=section.texts("check"),
         repair=section.texts("repair"),
         fsync=section.text("fsync", FSYNC_SCOPES[0], FSYNC_SCOPES),
+        mount_in_memory=section.texts("mount_in_memory"),
+        vectors=root / section.text("vectors") if section.has("vectors") else None,
         persistent=section.flag("persistent"),
         deadline=section.number("deadline", 900, least=1),
         feature_sets=tuple(_feature_set(n, s, module) for n, s in section.sections("feature_sets", required=False)),
@@ -136,6 +140,8 @@ def _artifact(name: str, section: Section, root: Path, kernels: list[str]) -> Ar
     recipe.placeholders(section, "mount", spec.mount, ("{artifact}", "{mountpoint}", "{volume}"))
     for command in spec.prepare:
         recipe.placeholders(section, "prepare", command, ("{artifact}", "{volume}"))
+    if spec.vectors is not None and not spec.vectors.is_file():
+        section.problem("vectors", f"there is no file {spec.vectors}")
     if spec.mount and not any("{mountpoint}" in word for word in spec.mount):
         section.problem("mount", "expected the placeholder {mountpoint} in the command")
     _check_sources(section, spec)
@@ -292,17 +298,20 @@ def _suite(name: str, section: Section, artifacts: list[str]) -> SuiteSpec:
 def _benchmark(name: str, section: Section, artifacts: list[str]) -> BenchmarkSpec:
     spec = BenchmarkSpec(
         name=name,
-        systems=_references(section, "systems", [*artifacts, *REFERENCE_SYSTEMS]),
+        systems=_references(section, "systems", [*artifacts, *(f"{name}-in-memory" for name in artifacts), *REFERENCE_SYSTEMS]),
         workloads=tuple(_workload(n, s) for n, s in section.sections("workloads")),
         rounds=section.whole("rounds", 5, least=1, most=1000),
         deadline=section.number("deadline", 120, least=1),
         silence=section.number("silence", 30, least=1),
+        place=section.text("place", PLACES[0], PLACES),
+        backing=section.text("backing", BACKINGS[0], BACKINGS),
+        on_request=section.flag("on_request"),
     )
     section.finish()
     return spec
 
 
 def _workload(name: str, section: Section) -> WorkloadSpec:
-    spec = WorkloadSpec(name, section.text("tool", choices=WORKLOAD_TOOLS), section.pairs("options"))
+    spec = WorkloadSpec(name, section.text("tool", choices=WORKLOAD_TOOLS), section.pairs("options"), section.pairs("quick"))
     section.finish()
     return spec

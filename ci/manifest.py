@@ -93,6 +93,8 @@ class ArtifactSpec:
     measurement. `filesystem` is what mountinfo must then show as the type. `check` looks for errors on the unmounted {volume}
     and changes nothing (exit 0: none), `repair` mends them. `fsync` says what fsync of a file promises of contents: that `file`'s,
     or those of the whole `volume`.
+    `mount_in_memory` mounts it without a volume;
+    `vectors` is the Python module through which its vectors are reached (ci/bench/vectors/engines/client.py says what it must have).
     """
 
     name: str
@@ -115,6 +117,8 @@ class ArtifactSpec:
     check: tuple[str, ...] = ()
     repair: tuple[str, ...] = ()
     fsync: str = "file"
+    mount_in_memory: tuple[str, ...] = ()
+    vectors: Path | None = None
     persistent: bool = False
     deadline: float = 900.0
     floating_point: tuple[str, ...] = ()
@@ -228,19 +232,22 @@ class SuiteSpec:
 
 @dataclass(frozen=True)
 class WorkloadSpec:
-    """One workload of a benchmark. `tool` is `fio` or `metadata`; `options` are the tool's own."""
+    """One workload of a benchmark. `tool` is `fio`, `metadata` or `vectors`; `options` are the tool's own, `quick` those
+    that differ with --quick."""
 
     name: str
     tool: str
     options: tuple[tuple[str, str], ...] = ()
+    quick: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True)
 class BenchmarkSpec:
-    """Systems measured beside each other in one guest, in interleaved rounds.
+    """Systems measured beside each other at one `place` (`guest`, or `host`: this machine), in interleaved rounds.
 
-    A system is an artifact's name or a reference filesystem (`ext4`, `tmpfs`). `silence` is the longest
-    time in seconds without a growing log or CPU progress, `deadline` that of one workload in one round.
+    A system is an artifact's name (with `-in-memory` behind it for one without a volume) or a reference (ci/bench/systems). `silence`
+    is the longest time in seconds without a growing log or CPU progress, `deadline` that of one workload in one round. `backing` is
+    where volumes lie: `memory` or `disk`. One that is `on_request` runs only by its name.
     """
 
     name: str
@@ -249,6 +256,9 @@ class BenchmarkSpec:
     rounds: int
     deadline: float
     silence: float
+    place: str = "guest"
+    backing: str = "memory"
+    on_request: bool = False
 
 
 @dataclass(frozen=True)

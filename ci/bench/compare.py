@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
 
-from ci.bench.statistics import LEAST_SAMPLES, SEED, ratio_of_medians
+from ci.bench.statistics import LEAST_SAMPLES, SEED, cliffs_delta, ratio_of_medians
 from ci.errors import UsageError
 from ci.model import Series
 
@@ -27,7 +27,10 @@ class Finding(str, Enum):
 
 @dataclass(frozen=True)
 class Comparison:
-    """`system` against `baseline`. `ratio` is median over median with its interval; None where nothing may be said."""
+    """`system` against `baseline`. `ratio` is median over median with its interval; None where nothing may be said.
+
+    `effect` is Cliff's delta: the share of pairs of samples in which `system` is better, less that in which it is worse.
+    """
 
     system: str
     baseline: str
@@ -38,6 +41,7 @@ class Comparison:
     ratio: float | None = None
     low: float | None = None
     high: float | None = None
+    effect: float | None = None
 
 
 class Unequal(UsageError):
@@ -65,7 +69,8 @@ def compare(series: Series, baseline: Series, *, seed: int = SEED) -> Comparison
         if not one.samples:
             return answer(Finding.NOT_MEASURED, f"{one.system} has no samples ({one.verdict})")
     ratio = ratio_of_medians(series.samples, baseline.samples, seed=seed)
-    numbers = (ratio.ratio, ratio.low, ratio.high)
+    delta = cliffs_delta(series.samples, baseline.samples)
+    numbers = (ratio.ratio, ratio.low, ratio.high, delta if series.better == "higher" else -delta)
     if min(len(series.samples), len(baseline.samples)) < LEAST_SAMPLES:
         return answer(Finding.NO_DIFFERENCE, f"fewer than {LEAST_SAMPLES} samples support no finding", *numbers)
     if not ratio.differs:
@@ -77,12 +82,16 @@ def compare(series: Series, baseline: Series, *, seed: int = SEED) -> Comparison
 def comparisons(series: Sequence[Series], *, references: Sequence[str] = ()) -> list[Comparison]:
     """Every pair of systems with the same workload and metric. The later one is the baseline, and a reference always is.
 
-    Unequal pairs are listed as refused, with the differing field.
+    Where artifacts were measured, two references are not compared with each other. Unequal pairs are listed as refused, with the
+    differing field.
     """
     found: list[Comparison] = []
+    ours = {item.workload for item in series if item.artifact_sha256}
     for position, one in enumerate(series):
         for other in series[position + 1 :]:
             if (one.workload, one.metric) != (other.workload, other.metric):
+                continue
+            if one.workload in ours and not (one.artifact_sha256 or other.artifact_sha256):
                 continue
             system, baseline = (other, one) if one.system in references and other.system not in references else (one, other)
             try:

@@ -8,12 +8,13 @@ import io
 import json
 import tarfile
 import tempfile
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
 from pathlib import Path, PurePosixPath
 
 from ci.bench.guest.agent import RESULT_MARK, Job
 from ci.bench.system import System
-from ci.bench.workloads import Workload
+from ci.bench.workloads import Setting, Workload
 from ci.errors import InfrastructureError
 from ci.guest import Guest, GuestResult
 from ci.manifest import BenchmarkSpec
@@ -26,10 +27,19 @@ GRACE_SECONDS = 120.0
 
 @dataclass(frozen=True)
 class Place:
-    """Where things lie in the guest: the payload, and the folder under which each measurement gets its own."""
+    """Where things lie in the guest: the payload, and the folder under which each measurement gets its own.
+
+    `python` runs what the payload is asked beside the agent; `data` is the data set of each vector workload, with its sha256; `spy` is
+    py-spy. `tidy` means that the folder of a measurement is removed behind it. `inside` are words before the agent's command.
+    """
 
     payload: str = "/opt/vexci/bench/bench.pyz"
     work: str = "/var/tmp/vexci-bench"
+    python: str = "python3"
+    data: Mapping[str, tuple[str, str]] = field(default_factory=dict)
+    spy: str = ""
+    tidy: bool = False
+    inside: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -49,7 +59,7 @@ def job(spec: BenchmarkSpec, system: System, workload: Workload, place: Place, l
     mountpoint = f"{folder}/mnt"
 
     def filled(words: tuple[str, ...]) -> list[str]:
-        fields = {"{mountpoint}": mountpoint, "{work}": folder, "{artifact}": system.guest_path}
+        fields = {"{mountpoint}": mountpoint, "{work}": folder, "{artifact}": system.guest_path, "{python}": place.python}
         for key, value in fields.items():
             words = tuple(word.replace(key, value) for word in words)
         return list(words)
@@ -64,7 +74,20 @@ def job(spec: BenchmarkSpec, system: System, workload: Workload, place: Place, l
         foreground=system.foreground,
         below=filled(system.below),
         command=workload.tool.command(
-            workload.options, directory=mountpoint, output=f"{folder}/out/{workload.tool.raw}", payload=place.payload, warm_up=warm_up
+            workload.options,
+            Setting(
+                directory=mountpoint,
+                output=f"{folder}/out/{workload.tool.raw}",
+                payload=place.payload,
+                warm_up=warm_up,
+                slowed=system.slowed,
+                python=place.python,
+                data=place.data.get(workload.name, ("", ""))[0],
+                engine=system.engine,
+                module=system.module,
+                stored=filled((system.stored,))[0],
+                url=system.url,
+            ),
         ),
         raw=workload.tool.raw,
         artifact=system.guest_path,
@@ -72,6 +95,8 @@ def job(spec: BenchmarkSpec, system: System, workload: Workload, place: Place, l
         step_deadline=min(STEP_SECONDS, spec.deadline),
         deadline=spec.deadline,
         silence=spec.silence,
+        ready=filled(system.ready),
+        spy=place.spy,
     )
 
 
@@ -82,7 +107,11 @@ def perform(guest: Guest, job: Job, place: Place, folder: Path) -> Outcome:
         local.write_text(json.dumps(asdict(job), indent=1) + "\n")
         guest.put(local, f"{job.folder}/job.json")
     deadline = job.deadline + job.step_deadline * (len(job.setup) + 6) + GRACE_SECONDS
-    done = guest.run(["python3", place.payload, "agent", f"{job.folder}/job.json"], deadline=deadline)
+    try:
+        done = guest.run([*place.inside, "python3", place.payload, "agent", f"{job.folder}/job.json"], deadline=deadline)
+    finally:
+        if place.tidy:
+            guest.run(["rm", "-rf", "--one-file-system", job.folder], deadline=STEP_SECONDS)
     return _outcome(done, folder)
 
 

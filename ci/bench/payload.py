@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Packs ci/bench/guest into one file that any Python 3.10 runs: `python3 bench.pyz COMMAND`."""
+"""Packs ci/bench/guest and ci/bench/vectors into one file that any Python 3.10 runs: `python3 bench.pyz COMMAND`."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _EPOCH = (1980, 1, 1, 0, 0, 0)
 
 def _members() -> dict[str, str]:
     root = Path(ci.__file__).parent
-    files = [root / "procfs.py", *sorted((root / "bench" / "guest").glob("*.py"))]
+    files = [root / "procfs.py", *sorted((root / "bench" / "guest").glob("*.py")), *sorted((root / "bench" / "vectors").rglob("*.py"))]
     packages = dict.fromkeys(("ci/__init__.py", "ci/bench/__init__.py"), "")
     return {"__main__.py": _MAIN, **packages, **{str(file.relative_to(root.parent)): file.read_text() for file in files}}
 

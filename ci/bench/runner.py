@@ -13,7 +13,7 @@ from ci.bench import payload
 from ci.bench.jobs import Place, job, perform
 from ci.bench.statistics import checked
 from ci.bench.system import System
-from ci.bench.workloads import Workload, workload
+from ci.bench.workloads import Metric, Workload, workload
 from ci.errors import GuestPanic, InfrastructureError, ProductFailure, UsageError, VexciError
 from ci.guest import Guest
 from ci.manifest import BenchmarkSpec
@@ -43,6 +43,8 @@ class Track:
     values: list[dict[str, float]] = field(default_factory=list)
     raw: list[Evidence] = field(default_factory=list)
     failure: Failure | None = None
+    absent: dict[str, str] = field(default_factory=dict)
+    facts: dict[str, str] = field(default_factory=dict)
 
 
 class _Lost(Exception):
@@ -78,6 +80,13 @@ def _checked(spec: BenchmarkSpec, systems: Sequence[System]) -> list[Workload]:
     if not spec.workloads or not systems:
         raise UsageError(f"the benchmark '{spec.name}' has no workload or no system")
     for system in systems:
+        if spec.place == "guest" and system.only_here:
+            raise UsageError(f"'{system.name}' is not in guests", hint=f"give the benchmark '{spec.name}' place: host")
+        for item in spec.workloads:
+            if item.tool == "vectors" and not system.engine:
+                raise UsageError(f"workload '{item.name}': '{system.name}' holds no vectors")
+            if item.tool != "vectors" and not system.filesystem:
+                raise UsageError(f"workload '{item.name}': '{system.name}' holds no files")
         artifact = system.artifact
         if artifact is None:
             continue
@@ -175,6 +184,8 @@ class _Session:
         path = folder / track.workload.tool.raw
         try:
             values = track.workload.tool.values(path, track.workload.options)
+            track.absent.update(track.workload.tool.absent(path))
+            track.facts.update(_facts(path))
             checked(list(values.values()))
         except ProductFailure as error:
             self._fail(track, error.verdict, f"{where}: {error.message}", folder, whole=False)
@@ -221,25 +232,30 @@ class _Session:
         if failure is None and len(track.values) != self.spec.rounds:
             failure = Failure(Verdict.FAIL, f"{len(track.values)} of {self.spec.rounds} rounds were measured")
         evidence = tuple(track.raw) if failure is None else (*failure.evidence, *track.raw)
-        return [
-            Series(
-                system=track.system.name,
-                workload=track.workload.name,
-                metric=metric.name,
-                unit=metric.unit,
-                better=metric.better,
-                samples=() if failure else tuple(values[metric.name] for values in track.values),
-                dimensions=self._dimensions(track),
-                artifact_sha256=track.system.artifact.sha256 if track.system.artifact else None,
-                failure=failure.reason if failure else None,
-                verdict=failure.verdict if failure else Verdict.PASS,
-                evidence=evidence,
-            )
-            for metric in track.workload.metrics
-        ]
+        return [self._one(track, metric, failure, evidence) for metric in track.workload.metrics]
 
-    def _dimensions(self, track: Track) -> dict[str, str]:
+    def _one(self, track: Track, metric: Metric, failure: Failure | None, evidence: tuple[Evidence, ...]) -> Series:
+        """A metric that the system does not have, in any round, is a skip with its reason."""
+        if failure is None and metric.name in track.absent:
+            failure = Failure(Verdict.SKIP, track.absent[metric.name])
+        return Series(
+            system=track.system.name,
+            workload=track.workload.name,
+            metric=metric.name,
+            unit=metric.unit,
+            better=metric.better,
+            samples=() if failure else tuple(values[metric.name] for values in track.values),
+            dimensions=self._dimensions(track, metric),
+            artifact_sha256=track.system.artifact.sha256 if track.system.artifact else None,
+            failure=failure.reason if failure else None,
+            verdict=failure.verdict if failure else Verdict.PASS,
+            evidence=evidence,
+        )
+
+    def _dimensions(self, track: Track, metric: Metric) -> dict[str, str]:
         """Everything but the system itself that a number depends on (failure mode P4)."""
+        data = self.place.data.get(track.workload.name)
+        vectors = {"data set": f"sha256 {data[1]}", "reached as": track.system.access} if data else {}
         return {
             **self.conditions,
             "benchmark": self.spec.name,
@@ -247,11 +263,23 @@ class _Session:
             "options": track.workload.stated,
             "rounds": str(self.spec.rounds),
             "warm-up": "1 round, not counted",
-            "order": "interleaved, in one guest",
-            "file system": "fresh each round; its mount proved before and after from mountinfo and st_dev",
-            "durability": track.system.durability,
+            "order": "interleaved, at one place",
+            "system": "fresh each round, and proved to run before and after: a mount by mountinfo and st_dev, a server by its answer",
+            **vectors,
+            **track.workload.tool.dimensions(track.workload.options, metric, track.facts),
+            **({} if data else {"durability": track.system.durability}),
             "left over in the guest": "; ".join(self.leftovers) or "nothing",
         }
+
+
+def _facts(path: Path) -> dict[str, str]:
+    """What a system said of itself in its result file, where the tool writes such."""
+    text = path.read_text()
+    try:
+        found = json.loads(text[text.index("{") :]).get("facts", {})
+    except ValueError as error:
+        raise ProductFailure(f"{path.name} is no JSON: {error}", evidence=(path,)) from error
+    return {str(key): str(value) for key, value in found.items()}
 
 
 def _kind(path: Path) -> str:

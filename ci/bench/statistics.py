@@ -82,3 +82,12 @@ def ratio_of_medians(samples: Sequence[float], baseline: Sequence[float], *, see
     low = ratios[math.floor(tail * (RESAMPLES - 1))]
     high = ratios[math.ceil((1 - tail) * (RESAMPLES - 1))]
     return Ratio(statistics.median(above) / statistics.median(below), low, high)
+
+
+def cliffs_delta(samples: Sequence[float], baseline: Sequence[float]) -> float:
+    """P(sample > baseline) - P(sample < baseline) over all pairs, from -1 to 1 (Cliff, "Dominance statistics: Ordinal analyses to
+    answer ordinal questions", Psychological Bulletin 114, 1993). It says how far two lists overlap, whatever their unit.
+    """
+    above, below = checked(samples), checked(baseline)
+    signs = sum((one > other) - (one < other) for one in above for other in below)
+    return signs / (len(above) * len(below))

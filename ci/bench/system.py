@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ci.errors import UsageError
@@ -13,7 +13,12 @@ from ci.model import Artifact, Kind
 VOLATILE = "volatile (memory)"
 DURABLE = "durable (disk)"
 BACKING = "{work}/backing"
-BACKING_SIZE = "384m"
+BACKING_SIZE = "768m"
+# How a system is reached; only the like are compared.
+CONTROL = " (slowed control)"
+IN_MEMORY = "-in-memory"  # after an artifact's name
+EMBEDDED = "on this machine, without a server"
+SERVER = "a server over loopback"
 
 
 @dataclass(frozen=True)
@@ -23,6 +28,11 @@ class System:
     `filesystem` is the type that mountinfo must show, `foreground` says that the mount command is a daemon that stays,
     `below` are mount points that `setup` makes. `durability` says what survives a power loss after fsync; it is part of
     the fingerprint. `guest_path` is where the artifact lies in the guest; empty for a reference.
+
+    A system without a `filesystem` mounts nothing: `mount` is then the server that stays (or empty for a library), `ready` the
+    command that ends with 0 once it answers; both may hold {port}, a free one. `engine` is its adapter in ci/bench/vectors, with the
+    client library `module` and the volume file `stored` where it has them. `only_here` is a system that no guest has. `slowed` marks
+    the control, whose work is really done twice or with pauses.
     """
 
     name: str
@@ -34,6 +44,14 @@ class System:
     durability: str = VOLATILE
     guest_path: str = ""
     artifact: Artifact | None = None
+    ready: tuple[str, ...] = ()
+    engine: str = ""
+    module: Path | None = None
+    stored: str = ""
+    url: str = ""
+    access: str = EMBEDDED
+    only_here: bool = False
+    slowed: bool = False
 
     @property
     def reference(self) -> bool:
@@ -41,8 +59,10 @@ class System:
         return self.artifact is None
 
 
-def of_artifact(spec: ArtifactSpec, artifact: Artifact, guest_path: str) -> System:
-    """The system that a built and deployed artifact is. A kernel module must be loaded already.
+def of_artifact(spec: ArtifactSpec, artifact: Artifact, guest_path: str, *, on_disk: bool = False) -> System:
+    """The system that a built and deployed artifact is; its volume lies in memory or, `on_disk`, beside the measurement.
+
+    A kernel module must be loaded already.
 
     Raises UsageError where the manifest does not say how to mount it, or where the file was never built.
     """
@@ -50,7 +70,8 @@ def of_artifact(spec: ArtifactSpec, artifact: Artifact, guest_path: str) -> Syst
         raise UsageError(f"'{spec.name}' cannot be measured: vexci.yaml gives it no 'mount' or no 'filesystem'")
     _require(spec.name, artifact.path)
     volume = f"{BACKING}/volume"
-    setup, below = in_memory(*(_filled(command, volume) for command in spec.prepare)) if spec.prepare else ((), ())
+    place = on_the_disk if on_disk else in_memory
+    setup, below = place(*(_filled(command, volume) for command in spec.prepare)) if spec.prepare else ((), ())
     return System(
         name=spec.name,
         filesystem=spec.filesystem,
@@ -58,9 +79,12 @@ def of_artifact(spec: ArtifactSpec, artifact: Artifact, guest_path: str) -> Syst
         setup=setup,
         below=below,
         foreground=spec.kind is Kind.DAEMON,
-        durability=VOLATILE if spec.prepare or not spec.persistent else DURABLE,
+        durability=DURABLE if spec.persistent and (on_disk or not spec.prepare) else VOLATILE,
         guest_path=guest_path,
         artifact=artifact,
+        engine="client" if spec.vectors else "",
+        module=spec.vectors,
+        stored=volume if spec.prepare else "",
     )
 
 
@@ -68,6 +92,25 @@ def in_memory(*commands: tuple[str, ...]) -> tuple[tuple[tuple[str, ...], ...], 
     """The setup of a system whose volume is a file in memory, made by `commands`; and the mount points that it makes."""
     first = (("mkdir", BACKING), ("mount", "-t", "tmpfs", "-o", f"size={BACKING_SIZE}", "vexci-backing", BACKING))
     return (*first, *commands), (BACKING,)
+
+
+def on_the_disk(*commands: tuple[str, ...]) -> tuple[tuple[tuple[str, ...], ...], tuple[str, ...]]:
+    """The same with the volume on the disk that the measurement's folder is on; nothing is to be unmounted."""
+    return (("mkdir", BACKING), *commands), ()
+
+
+def without_volume(spec: ArtifactSpec, system: System) -> System:
+    """The artifact mounted by its `mount_in_memory`: no volume, everything in the daemon's own memory."""
+    if not spec.mount_in_memory:
+        raise UsageError(f"'{spec.name}' cannot be measured without a volume: vexci.yaml gives it no 'mount_in_memory'")
+    name = f"{spec.name}{IN_MEMORY}"
+    files = replace(system, name=name, stored="", engine="", module=None)
+    return replace(files, mount=spec.mount_in_memory, setup=(), below=(), durability=VOLATILE)
+
+
+def slowed(system: System) -> System:
+    """The control: the same system, its work done twice or with pauses, which must show up as slower (failure mode P3)."""
+    return replace(system, name=f"{system.name}{CONTROL}", slowed=True)
 
 
 def _filled(words: tuple[str, ...], volume: str) -> tuple[str, ...]:

@@ -9,7 +9,6 @@ from ci import bench as benchmarks
 from ci import console, errors
 from ci import deploy as deployer
 from ci import validate as suites
-from ci.bench.compare import Comparison
 from ci.bench.system import System
 from ci.errors import UsageError
 from ci.manifest import ArtifactSpec, BenchmarkSpec, SuiteSpec
@@ -199,43 +198,18 @@ def _show_suite(run: RunFolder, result: SuiteResult) -> None:
             console.note(f"  see {item.kind}: {item.path}")
 
 
-def bench(pool: Pool, *, suite: str = "", rounds: int = 0) -> list[Series]:
-    """The stage bench: the chosen benchmarks, each system in turn; a system that failed is shown with its reason."""
+def measure(pool: Pool, spec: BenchmarkSpec, *, control: bool = False) -> list[Series]:
+    """All systems of one benchmark in the guest, in turn; a system that failed has its reason."""
     session = pool.session
-    chosen = _benchmarks(session, suite, rounds)
     built = {spec.name: (spec, artifact) for spec, artifact in for_guest(session, pool.spec.kernel)}
     machine = pool.guest()
-    with session.record.stage("bench") as stage, console.group("bench"):
-        for tool_spec, tool in _tools(pool):
-            deployer.deploy(machine, tool_spec, tool)
-        measured: list[Series] = []
-        stage.results["series"] = measured
-        for spec in chosen:
-            systems = [_system(machine, name, built) for name in spec.systems]
-            measured += _measure(pool, machine, spec, systems)
-        found = benchmarks.comparisons(measured, references=_references(session))
-        stage.results["comparisons"] = plain(found)
-        show_series(measured)
-        for comparison in found:
-            console.line(f"  {_sentence(comparison)}")
-        failed = [item for item in measured if item.failure]
-        stage.detail = f"{len(measured) - len(failed)} of {len(measured)} series measured"
-        if failed:
-            verdict = worst([item.verdict for item in measured])
-            raise errors.of(verdict, f"{failed[0].system}, {failed[0].workload}: {failed[0].failure}")
-    return measured
-
-
-def _benchmarks(session: Session, suite: str, rounds: int) -> list[BenchmarkSpec]:
-    chosen = [item for item in session.manifest.benchmarks if not suite or item.name == suite]
-    if not chosen:
-        raise UsageError("there is no benchmark to run", hint="define one under 'benchmarks:' in vexci.yaml")
-    return [replace(item, rounds=rounds) if rounds else item for item in chosen]
-
-
-def _references(session: Session) -> list[str]:
-    known = {spec.name for spec in session.manifest.artifacts}
-    return [name for item in session.manifest.benchmarks for name in item.systems if name not in known]
+    for tool_spec, tool in _tools(pool):
+        deployer.deploy(machine, tool_spec, tool)
+    systems = [_system(machine, name, built) for name in spec.systems]
+    if control:
+        systems.append(benchmarks.slowed(systems[0]))
+        spec = replace(spec, systems=tuple(system.name for system in systems))
+    return _measure(pool, machine, spec, systems)
 
 
 def _system(machine: Machine, name: str, built: dict[str, tuple[ArtifactSpec, Artifact]]) -> System:
@@ -254,26 +228,3 @@ def _measure(pool: Pool, machine: Machine, spec: BenchmarkSpec, systems: list[Sy
     }
     with console.Progress() as progress, progress.item(f"benchmark {spec.name}") as item:
         return benchmarks.run(machine, spec, systems, run=pool.session.record.run, progress=item.say, conditions=conditions)
-
-
-def _sentence(found: Comparison) -> str:
-    names = f"{found.workload} {found.metric}: {found.system} against {found.baseline}: {found.finding}"
-    if found.ratio is None or found.low is None or found.high is None:
-        return f"{names} ({found.reason})"
-    return f"{names}, {found.ratio:.2f} times (95 % interval {found.low:.2f} to {found.high:.2f})"
-
-
-def show_series(measured: list[Series]) -> None:
-    from ci.bench.statistics import summarise
-    from ci.report.words import number
-
-    rows: list[list[str | Verdict]] = []
-    for item in measured:
-        name = f"{item.workload} {item.metric}"
-        if item.failure or not item.samples:
-            rows.append([item.verdict, name, item.system, "not measured", "", item.failure or "no samples"])
-            continue
-        found = summarise(item.samples)
-        spread = f"{number(found.minimum)} to {number(found.maximum)}"
-        rows.append([item.verdict, name, item.system, f"{number(found.median)} {item.unit}", spread, f"{len(item.samples)} rounds"])
-    console.table(console.Table("", ("verdict", "workload", "system", "median", "spread", "from"), list(rows)))

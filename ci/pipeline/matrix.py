@@ -25,12 +25,13 @@ ALL = "all"
 
 @dataclass(frozen=True)
 class Filter:
-    """What the command line asks for; an empty text is no filter."""
+    """What the command line asks for; an empty text is no filter. `daemons` leaves the modules out."""
 
     only: str = ""
     kernel: str = ""
     features: str = ""
     toolchain: str = ""
+    daemons: bool = False
 
 
 @dataclass(frozen=True)
@@ -65,6 +66,8 @@ def cells(manifest: Manifest, wanted: Filter) -> list[Cell]:
     names(wanted.toolchain, sorted(every_toolchain), "toolchain")
     found = []
     for spec in specs:
+        if wanted.daemons and spec.kind is not Kind.DAEMON:
+            continue
         for feature_set in _sets(spec, wanted.features):
             for toolchain in _toolchains(spec, wanted.toolchain):
                 found += [Cell(spec, kernel, feature_set, toolchain) for kernel in _kernels(manifest, spec, wanted.kernel)]

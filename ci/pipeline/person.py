@@ -9,8 +9,10 @@ from pathlib import Path
 from ci import console, images, process
 from ci.errors import UsageError
 from ci.model import Verdict
-from ci.pipeline import guests, speed
+from ci.pipeline import artifacts, benching, guests, speed
+from ci.pipeline.benching import Choice
 from ci.pipeline.dev import NAME as DEV
+from ci.pipeline.matrix import Filter
 from ci.pipeline.pool import Pool, machine_spec, prepare
 from ci.pipeline.session import Session
 from ci.pipeline.slots import check_slots
@@ -85,15 +87,21 @@ def _settings(text: str) -> tuple[tuple[str, str], ...]:
     return tuple((key, value) for key, _, value in pairs)
 
 
-def bench(session: Session, *, suite: str, rounds: int, guest: str, require_kvm: bool, cold: bool) -> None:
-    """Build and verify, then measure in a fresh guest, or in the running one of that name."""
-    if suite == speed.SUITE:
-        speed.bench(session, rounds=rounds)
+def bench(session: Session, choice: Choice, *, guest: str, require_kvm: bool, cold: bool) -> None:
+    """Build and verify, then measure: in a fresh guest, in the running one of that name, or on this machine, as the benchmark says."""
+    if choice.suite == speed.SUITE:
+        speed.bench(session, rounds=choice.rounds)
         return
-    guests.check_request(session, benchmark=suite)
+    guests.check_request(session, benchmark=choice.suite)
+    if all(spec.place == "host" for spec in choice.benchmarks(session)):
+        if session.artifacts is None:
+            artifacts.build(session, Filter(daemons=True))
+            artifacts.verify(session, daemons=True)
+        benching.bench(session, None, choice)
+        return
     with _pool(session, guest, require_kvm, cold=cold) as pool:
         guests.ensure_built(session, pool.spec.kernel)
-        guests.bench(pool, suite=suite, rounds=rounds)
+        benching.bench(session, pool, choice)
 
 
 def _pool(

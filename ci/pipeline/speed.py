@@ -12,7 +12,7 @@ from pathlib import Path
 from ci import build, console, errors
 from ci.bench import machines, tool
 from ci.model import worst
-from ci.pipeline import artifacts, guests
+from ci.pipeline import artifacts, benching
 from ci.pipeline.pool import machine_spec, prepare
 from ci.pipeline.session import Session
 
@@ -45,7 +45,7 @@ def bench(session: Session, *, rounds: int) -> None:
             measured = machines.measure(spec, boot, accelerator, root=root, run=run, rounds=count, progress=item.say)
             measured += tool.measure(measures, rounds=count, run=run, progress=item.say)
         stage.results["series"] = measured
-        guests.show_series(measured)
+        benching.show_series(measured)
         failed = [series for series in measured if series.failure]
         stage.detail = f"{len(measured) - len(failed)} of {len(measured)} series measured"
         if failed:

@@ -9,7 +9,7 @@ from typing import Any
 from ci import console, store
 from ci.errors import UsageError, VexciError
 from ci.model import Verdict
-from ci.pipeline import artifacts, guests
+from ci.pipeline import artifacts, benching, guests
 from ci.pipeline.pool import Pool
 from ci.pipeline.session import Session
 from ci.pipeline.slots import check_slots
@@ -41,10 +41,10 @@ def _stages(session: Session, *, require_kvm: bool, skip_bench: bool, cold: bool
         if skip_bench:
             session.record.skip("bench", "left out on request (--skip-bench)", required=False)
         elif slots == 1:
-            guests.bench(pool)
+            benching.bench(session, pool)
     if slots > 1 and not skip_bench:  # what is measured runs alone, on all processors
         with Pool(session, require_kvm=require_kvm, cold=cold) as pool:
-            guests.bench(pool)
+            benching.bench(session, pool)
 
 
 def _report_stage(session: Session, failure: VexciError | None) -> None:

@@ -11,12 +11,14 @@ import base64
 import hashlib
 import io
 import json
+import os
 import signal
+import socket
 import subprocess
 import tarfile
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +27,7 @@ from ci.bench.guest import mounts, watch
 
 RESULT_MARK = "VEXCI-RESULT "
 SENT_BYTES = 1 << 20
+SPY_SECONDS = 20.0
 MOST_MOUNTS = 8  # that may lie on top of each other at one point
 
 
@@ -40,7 +43,9 @@ class Failed(Exception):
 class Job:
     """One measurement; ci/bench/jobs.py writes it. All argv lists are complete, no placeholder is left.
 
-    `below` are mount points that `setup` makes; they are unmounted at the end.
+    `below` are mount points that `setup` makes; they are unmounted at the end. Without a `filesystem` nothing is mounted: `mount` is
+    then a server (or nothing), and `ready` a command that ends with 0 once it answers. {port} stands for a free port of loopback,
+    {daemon} in `command` for the pid of what stays (0 if nothing does). `spy` is py-spy, which shows where Python processes hang.
     """
 
     system: str
@@ -58,6 +63,8 @@ class Job:
     step_deadline: float
     deadline: float
     silence: float
+    ready: list[str] = field(default_factory=list)
+    spy: str = ""
 
 
 def _say(text: str) -> None:
@@ -104,6 +111,9 @@ class Measurement:
         self.point.mkdir(parents=True)
         for number, argv in enumerate(self.job.setup):
             self._step(f"setup-{number}", argv, "infra")
+        if not self.job.filesystem:
+            self._measure_unmounted()
+            return
         self.phase = "mount"
         self._mount()
         self.phase = "proof before"
@@ -115,6 +125,43 @@ class Measurement:
         self._same_mount()
         self.phase = "unmount"
         self._unmount()
+
+    def _measure_unmounted(self) -> None:
+        """A library, which proves itself in the workload by its version, or a server, which must answer before and after."""
+        if self.job.mount:
+            self.phase = "server start"
+            self._serve()
+        self.phase = "workload"
+        self._workload()
+        if self.daemon is not None:
+            self.phase = "proof after"
+            if self.daemon.poll() is not None:
+                raise self._daemon_failed(self.daemon, "during the measurement")
+            self._step("proof-after", self.job.ready, "fail")
+            self.phase = "server stop"
+            os.killpg(self.daemon.pid, signal.SIGTERM)
+            limits = watch.Limits(self.job.step_deadline, self.job.silence)
+            self._watch("the server's end", limits, [self.daemon.pid], [self.out / "daemon.log"], watch.ended(self.daemon))
+            if self.daemon.returncode not in (0, -signal.SIGTERM):
+                raise self._daemon_failed(self.daemon, "after SIGTERM")
+
+    def _serve(self) -> None:
+        """Start the server and ask until it answers; each question is a process of its own, so that one that hangs is seen."""
+        log = self.out / "daemon.log"
+        self.daemon = daemon = self._start(self.job.mount, log)
+        exited = watch.ended(daemon)
+        asking: list[subprocess.Popen[bytes]] = []
+
+        def ready(timeout: float) -> bool:
+            if not asking or asking[-1].poll() is not None:
+                if asking and asking.pop().returncode == 0:
+                    return True
+                asking.append(self._start(self.job.ready, self.out / "ready.log"))
+            if exited(min(timeout, 0.05)):
+                raise self._daemon_failed(daemon, "before it answered")
+            return False
+
+        self._watch("the server", watch.Limits(self.job.step_deadline, self.job.silence), [daemon.pid], [log], ready)
 
     def _check_artifact(self) -> None:
         """What is measured must be what was built (failure mode M8)."""
@@ -133,7 +180,19 @@ class Measurement:
         except watch.Stuck as stuck:
             daemon = [self.daemon.pid] if self.daemon else []
             procfs.collect([*leaders, *daemon], self.out / "diagnosis", [*logs, *([self.out / "daemon.log"] if daemon else [])])
+            self._spy([*leaders, *daemon])
             raise Failed(stuck.verdict, str(stuck)) from stuck
+
+    def _spy(self, leaders: list[int]) -> None:
+        """The Python stacks of what hangs, where py-spy is there; it stops a process for a moment only."""
+        for stat in procfs.members(leaders) if self.job.spy else ():
+            if stat.comm.startswith("python"):
+                with open(self.out / "diagnosis" / f"python-{stat.pid}.txt", "wb") as file:
+                    argv = [self.job.spy, "dump", "--pid", str(stat.pid)]
+                    try:
+                        subprocess.run(argv, stdin=subprocess.DEVNULL, stdout=file, stderr=file, timeout=SPY_SECONDS, check=False)
+                    except subprocess.TimeoutExpired:
+                        file.write(f"py-spy did not end within {SPY_SECONDS:g} s\n".encode())
 
     def _step(self, name: str, argv: list[str], verdict: str) -> str:
         """A short command that must succeed; its output."""
@@ -191,7 +250,8 @@ class Measurement:
 
     def _workload(self) -> None:
         log, raw = self.out / "workload.log", self.out / self.job.raw
-        process = self._start(self.job.command, log)
+        number = str(self.daemon.pid if self.daemon else 0)
+        process = self._start([word.replace("{daemon}", number) for word in self.job.command], log)
         leaders = [process.pid] + ([self.daemon.pid] if self.daemon else [])
         logs = [log, raw] + ([self.out / "daemon.log"] if self.daemon else [])
         self._watch("the workload", watch.Limits(self.job.deadline, self.job.silence), leaders, logs, watch.ended(process))
@@ -270,6 +330,12 @@ def _end_of(path: Path) -> bytes:
         return b"[the first %d bytes are left out]\n" % (size - SENT_BYTES) + file.read()
 
 
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
 def _stop(number: int, _frame: object) -> None:
     raise Failed("infra", f"the agent was told to stop ({signal.Signals(number).name})")
 
@@ -279,7 +345,7 @@ def main(arguments: list[str]) -> int:
     (job_file,) = arguments
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _stop)
-    job = Job(**json.loads(Path(job_file).read_text()))
+    job = Job(**json.loads(Path(job_file).read_text().replace("{port}", str(_free_port()))))
     measurement = Measurement(job)
     result = measurement.run()
     (measurement.out / "result.json").write_text(json.dumps(result, indent=1) + "\n")

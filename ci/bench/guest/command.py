@@ -7,7 +7,7 @@ import json
 
 
 def main(arguments: list[str]) -> int:
-    """`agent JOB.json`, `metadata …`, or `facts`."""
+    """`agent JOB.json`, `metadata …`, `vectors …`, `vectors-data …`, or `facts`."""
     name, rest = arguments[0], arguments[1:]
     if name == "agent":
         from ci.bench.guest import agent
@@ -17,6 +17,14 @@ def main(arguments: list[str]) -> int:
         from ci.bench.guest import metadata
 
         return metadata.main(rest)
+    if name == "vectors":
+        from ci.bench.vectors import command
+
+        return command.main(rest)
+    if name == "vectors-data":
+        from ci.bench.vectors import command
+
+        return command.prepare(rest)
     if name == "facts":
         from ci.bench.guest import facts
 

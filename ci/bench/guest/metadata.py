@@ -9,18 +9,27 @@ from __future__ import annotations
 
 import argparse
 import json
+import multiprocessing
 import os
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 # One listing of a few hundred files is over in a millisecond, which the clock and the scheduler would drown.
 READDIR_PASSES = 20
 READ_BACK = 32
 
 
+Steps = dict[str, tuple[int, int, int]]
+
+
 class Wrong(Exception):
     """The file system answered something false; a rate of it would mean nothing."""
+
+
+# The control that must show up as slower: each operation of it waits this long first.
+SLOWED_SECONDS = 0.0005
 
 
 def _create(folder: str, names: list[str], content: bytes) -> int:
@@ -69,30 +78,73 @@ def _look(folder: str, expected: list[str], content: bytes) -> None:
             raise Wrong(f"{name} does not hold what was written")
 
 
-def measure(directory: Path, files: int, size: int) -> dict[str, dict[str, int]]:
-    """Operations and nanoseconds of each step on `files` files of `size` bytes; Wrong or OSError where it fails."""
-    folder = str(directory / "metadata")
+def measure(directory: Path, files: int, size: int, meet: Callable[[], object] = lambda: None, pause: float = 0) -> Steps:
+    """Operations, and the begin and the end in nanoseconds, of each step on `files` files of `size` bytes.
+
+    `meet` is called before each step, so that those who work beside each other begin it together. `pause` in seconds slows each
+    operation, for the control. Wrong or OSError where it fails.
+    """
+    folder = str(directory)
     os.mkdir(folder)
     names = [f"file-{number:06d}" for number in range(files)]
     content = bytes(index % 251 for index in range(size))
-    steps: dict[str, Callable[[], int]] = {
-        "create": lambda: _create(folder, names, content),
-        "stat": lambda: _stat(folder, names, size),
-        "readdir": lambda: _readdir(folder, names),
-        "rename": lambda: _rename(folder, names),
-        "unlink": lambda: _unlink(folder, names),
+    steps: dict[str, Callable[[list[str]], int]] = {
+        "create": lambda some: _create(folder, some, content),
+        "stat": lambda some: _stat(folder, some, size),
+        "readdir": lambda some: _readdir(folder, names),
+        "rename": lambda some: _rename(folder, some),
+        "unlink": lambda some: _unlink(folder, some),
     }
     after = {"create": names, "rename": [f"renamed-{name}" for name in names], "unlink": []}
-    result: dict[str, dict[str, int]] = {}
+    result: Steps = {}
     for step, action in steps.items():
-        print(f"step {step}", flush=True)
+        meet()
         begin = time.perf_counter_ns()
-        operations = action()
-        result[step] = {"operations": operations, "nanoseconds": time.perf_counter_ns() - begin}
+        operations = _slowly(action, names, pause) if pause and step != "readdir" else action(names)
+        result[step] = (operations, begin, time.perf_counter_ns())
         if step in after:
             _look(folder, after[step], content)
     os.rmdir(folder)
     return result
+
+
+def _slowly(action: Callable[[list[str]], int], names: list[str], pause: float) -> int:
+    operations = 0
+    for name in names:
+        time.sleep(pause)
+        operations += action([name])
+    return operations
+
+
+def together(directory: Path, files: int, size: int, count: int, pause: float) -> dict[str, dict[str, int]]:
+    """`count` processes, each in a folder of its own, begin each step together; a step lasts from the first begin to the last end."""
+    context = multiprocessing.get_context("fork")
+    barrier = context.Barrier(count)
+    results: Any = context.SimpleQueue()
+
+    def one(number: int) -> None:
+        try:
+            results.put(measure(directory / f"metadata-{number}", files, size, barrier.wait, pause))
+        except BaseException as error:  # said by the parent, which the others must not wait for
+            barrier.abort()
+            results.put(error if isinstance(error, (OSError, Wrong)) else Wrong(f"{type(error).__name__}: {error}"))
+
+    workers = [context.Process(target=one, args=(number,)) for number in range(count)]
+    for worker in workers:
+        worker.start()
+    answers = [results.get() for _ in workers]
+    for worker in workers:
+        worker.join()
+    failed = [answer for answer in answers if isinstance(answer, BaseException)]
+    if failed:
+        raise next((error for error in failed if not isinstance(error, Wrong) or "BrokenBarrier" not in str(error)), failed[0])
+    return {
+        step: {
+            "operations": sum(answer[step][0] for answer in answers),
+            "nanoseconds": max(answer[step][2] for answer in answers) - min(answer[step][1] for answer in answers),
+        }
+        for step in answers[0]
+    }
 
 
 def main(arguments: list[str]) -> int:
@@ -101,12 +153,15 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--directory", type=Path, required=True)
     parser.add_argument("--files", type=int, required=True)
     parser.add_argument("--size", type=int, required=True)
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--slowed", action="store_true")
     parser.add_argument("--output", type=Path, required=True)
-    options = parser.parse_args(arguments)
+    given = parser.parse_args(arguments)
+    print("begins", flush=True)
     try:
-        steps = measure(options.directory, options.files, options.size)
+        steps = together(given.directory, given.files, given.size, given.threads, SLOWED_SECONDS if given.slowed else 0)
     except (OSError, Wrong) as error:
         print(f"metadata: {error}", flush=True)
         return 1
-    options.output.write_text(json.dumps({"files": options.files, "size": options.size, "steps": steps}, indent=1) + "\n")
+    given.output.write_text(json.dumps({"files": given.files, "size": given.size, "steps": steps}, indent=1) + "\n")
     return 0

@@ -1,13 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Reference systems, one adapter a file: each module has a constant `SYSTEM`."""
+"""Reference systems, one adapter a file: each module has a constant for each."""
 
 from __future__ import annotations
 
 from ci.bench.system import System
-from ci.bench.systems import ext4, tmpfs
+from ci.bench.systems import chroma, ext4, faiss, fuse2fs, numpy, qdrant, tmpfs
 from ci.errors import UsageError
 
-REFERENCES: dict[str, System] = {module.SYSTEM.name: module.SYSTEM for module in (ext4, tmpfs)}
+_ALL = (ext4.SYSTEM, tmpfs.SYSTEM, fuse2fs.SYSTEM, numpy.SYSTEM, faiss.SYSTEM, chroma.EMBEDDED_SYSTEM, chroma.SERVER_SYSTEM, qdrant.EDGE)
+REFERENCES: dict[str, System] = {system.name: system for system in _ALL}
 
 
 def reference(name: str) -> System:

@@ -10,7 +10,8 @@ from typing import Protocol
 
 from ci.bench.workloads.fio import Fio
 from ci.bench.workloads.metadata import Metadata
-from ci.bench.workloads.metric import Metric
+from ci.bench.workloads.metric import Metric, Setting
+from ci.bench.workloads.vectors import Vectors
 from ci.errors import UsageError
 from ci.manifest import WorkloadSpec
 
@@ -26,14 +27,22 @@ class Tool(Protocol):
 
     def metrics(self, options: Mapping[str, str]) -> tuple[Metric, ...]: ...
 
-    def command(self, options: Mapping[str, str], *, directory: str, output: str, payload: str, warm_up: bool) -> list[str]: ...
+    def command(self, options: Mapping[str, str], setting: Setting) -> list[str]: ...
 
     def values(self, path: Path, options: Mapping[str, str]) -> dict[str, float]:
         """The value of each metric from the raw result file; ProductFailure where it shows an error or no work."""
         ...
 
+    def absent(self, path: Path) -> dict[str, str]:
+        """The metrics that this system does not have, each with the reason."""
+        ...
 
-_TOOLS: dict[str, Tool] = {"fio": Fio(), "metadata": Metadata()}
+    def dimensions(self, options: Mapping[str, str], metric: Metric, facts: Mapping[str, str]) -> dict[str, str]:
+        """What the metric depends on besides the options; `facts` are what the system said of itself."""
+        ...
+
+
+_TOOLS: dict[str, Tool] = {"fio": Fio(), "metadata": Metadata(), "vectors": Vectors()}
 
 
 @dataclass(frozen=True)
@@ -66,4 +75,4 @@ def workload(spec: WorkloadSpec) -> Workload:
         raise UsageError(f"workload '{spec.name}': {error.message}", hint=error.hint) from error
 
 
-__all__ = ["Metric", "Tool", "Workload", "workload"]
+__all__ = ["Metric", "Setting", "Tool", "Workload", "workload"]

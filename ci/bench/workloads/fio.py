@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ci.bench.workloads.metric import Metric
+from ci.bench.workloads.metric import Metric, Setting
 from ci.errors import ProductFailure, UsageError
 
 MIB = float(1 << 20)
@@ -18,6 +18,7 @@ DEFAULTS = {"ioengine": "psync", "direct": "0", "end_fsync": "1", "fallocate": "
 OURS = ("name", "directory", "filename", "output", "output-format", "group_reporting", "eta")
 # fio counts in milliseconds: below this a run's time is known to no better than a fifth.
 LEAST_RUNTIME_MS = 5
+SLOWED_MICROSECONDS = 5000
 _DIRECTIONS = {
     "read": ("read",),
     "randread": ("read",),
@@ -60,12 +61,17 @@ class Fio:
     def metrics(self, options: Mapping[str, str]) -> tuple[Metric, ...]:
         return tuple(Metric(f"{direction} bandwidth", "MiB/s") for direction in _DIRECTIONS[options["rw"]])
 
-    def command(self, options: Mapping[str, str], *, directory: str, output: str, payload: str, warm_up: bool) -> list[str]:
-        """fio's argv. The warm-up of a pure write also reads back and verifies: a system that stores nothing is found there."""
-        words = ["fio", "--name=job", f"--directory={directory}", f"--output={output}", "--output-format=json", "--eta=never"]
-        words += ["--group_reporting", *(f"--{key}={value}" for key, value in sorted(options.items()))]
-        if warm_up and options["rw"] in ("write", "randwrite"):
+    def command(self, options: Mapping[str, str], setting: Setting) -> list[str]:
+        """fio's argv. The warm-up of a pure write also reads back and verifies: a system that stores nothing is found there.
+
+        The slowed control pauses before each request.
+        """
+        words = ["fio", "--name=job", f"--directory={setting.directory}", f"--output={setting.output}", "--output-format=json"]
+        words += ["--eta=never", "--group_reporting", *(f"--{key}={value}" for key, value in sorted(options.items()))]
+        if setting.warm_up and options["rw"] in ("write", "randwrite"):
             words += ["--verify=crc32c", "--verify_fatal=1", "--do_verify=1"]
+        if setting.slowed:
+            words += [f"--thinktime={SLOWED_MICROSECONDS}"]
         return words
 
     def values(self, path: Path, options: Mapping[str, str]) -> dict[str, float]:
@@ -73,6 +79,12 @@ class Fio:
         if len(jobs) != 1:
             raise ProductFailure(f"fio reports {len(jobs)} groups, expected 1", evidence=(path,))
         return {f"{direction} bandwidth": _bandwidth(jobs[0], direction, options, path) for direction in _DIRECTIONS[options["rw"]]}
+
+    def absent(self, path: Path) -> dict[str, str]:
+        return {}
+
+    def dimensions(self, options: Mapping[str, str], metric: Metric, facts: Mapping[str, str]) -> dict[str, str]:
+        return {}
 
 
 def _jobs(path: Path) -> list[dict[str, Any]]:

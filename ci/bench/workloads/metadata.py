@@ -7,17 +7,17 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 
-from ci.bench.workloads.metric import Metric
+from ci.bench.workloads.metric import Metric, Setting
 from ci.errors import ProductFailure, UsageError
 
 STEPS = ("create", "stat", "readdir", "rename", "unlink")
-DEFAULTS = {"files": "300", "size": "1024"}
-_MOST = {"files": 1_000_000, "size": 1 << 20}
-_LEAST = {"files": 1, "size": 0}
+DEFAULTS = {"files": "300", "size": "1024", "threads": "1"}
+_MOST = {"files": 1_000_000, "size": 1 << 20, "threads": 64}
+_LEAST = {"files": 1, "size": 0, "threads": 1}
 
 
 class Metadata:
-    """`files` small files of `size` bytes each."""
+    """`files` small files of `size` bytes each, by each of `threads` processes in a folder of its own."""
 
     raw = "metadata.json"
 
@@ -33,9 +33,10 @@ class Metadata:
     def metrics(self, options: Mapping[str, str]) -> tuple[Metric, ...]:
         return tuple(Metric(step, "operations/s") for step in STEPS)
 
-    def command(self, options: Mapping[str, str], *, directory: str, output: str, payload: str, warm_up: bool) -> list[str]:
-        words = ["python3", payload, "metadata", "--directory", directory, "--output", output]
-        return [*words, "--files", options["files"], "--size", options["size"]]
+    def command(self, options: Mapping[str, str], setting: Setting) -> list[str]:
+        words = [setting.python, setting.payload, "metadata", "--directory", setting.directory, "--output", setting.output]
+        words += ["--files", options["files"], "--size", options["size"], "--threads", options["threads"]]
+        return [*words, "--slowed"] if setting.slowed else words
 
     def values(self, path: Path, options: Mapping[str, str]) -> dict[str, float]:
         try:
@@ -47,3 +48,9 @@ class Metadata:
             if operations <= 0 or nanoseconds <= 0:
                 raise ProductFailure(f"{step}: {operations} operations in {nanoseconds} ns is not a measurement", evidence=(path,))
         return {step: operations * 1e9 / nanoseconds for step, (operations, nanoseconds) in counts.items()}
+
+    def absent(self, path: Path) -> dict[str, str]:
+        return {}
+
+    def dimensions(self, options: Mapping[str, str], metric: Metric, facts: Mapping[str, str]) -> dict[str, str]:
+        return {}

@@ -1,0 +1,91 @@
+# SPDX-License-Identifier: Apache-2.0
+"""ChromaDB, the same calls embedded (`PersistentClient`) and against its own server. Embeddings are given: nothing is downloaded."""
+
+from __future__ import annotations
+
+from typing import Any
+from urllib.parse import urlsplit
+
+import numpy as np
+
+from ci.bench.vectors.engine import DURABLE, Engine, EngineError, Ids, Vectors
+
+NAME = "bench"
+
+
+class Embedded(Engine):
+    """HNSW that is built while inserting; each add is in SQLite's log, synced, when it returns."""
+
+    exact = False
+    durability = DURABLE
+    _client: Any = None
+    _collection: Any = None
+    _effort = 0
+
+    def _connect(self) -> Any:
+        import chromadb
+
+        return chromadb.PersistentClient(path=str(self.where.folder), settings=self._settings())
+
+    def _settings(self) -> Any:
+        from chromadb.config import Settings
+
+        return Settings(anonymized_telemetry=False)
+
+    def version(self) -> str:
+        self._client = self._connect()
+        return f"chroma {self._client.get_version()}, {self._where_it_runs()}"
+
+    def _where_it_runs(self) -> str:
+        return "embedded"
+
+    def create(self, dimension: int) -> None:
+        self._collection = self._client.create_collection(NAME, embedding_function=None, configuration={"hnsw": {"space": "l2"}})
+
+    def insert(self, ids: Ids, vectors: Vectors) -> None:
+        self._collection.add(ids=[str(number) for number in ids.tolist()], embeddings=vectors)
+
+    def search(self, query: Vectors, k: int, ef: int) -> Ids:
+        if ef and ef != self._effort:
+            self._collection.modify(configuration={"hnsw": {"ef_search": ef}})
+            self._effort = ef
+        found = self._collection.query(query_embeddings=query[None, :], n_results=k, include=[])
+        return np.array([int(name) for name in found["ids"][0]], np.int64)
+
+    def delete(self, ids: Ids) -> None:
+        self._collection.delete(ids=[str(number) for number in ids.tolist()])
+
+    def reopen(self) -> None:
+        self.close()
+        self._client = self._connect()
+        self._collection = self._client.get_collection(NAME, embedding_function=None)
+
+    def count(self) -> int:
+        return int(self._collection.count())
+
+    def close(self) -> None:
+        if self._client is not None:
+            self._client.close()
+            self._client = self._collection = None
+
+
+class Server(Embedded):
+    """`chroma run` beside this process, over HTTP on loopback. To open again is to connect again: the server stays."""
+
+    def _connect(self) -> Any:
+        import chromadb
+
+        address = urlsplit(self.where.url)
+        if not address.hostname or not address.port:
+            raise EngineError(f"'{self.where.url}' is no address of a server")
+        return chromadb.HttpClient(host=address.hostname, port=address.port, settings=self._settings())
+
+    def _where_it_runs(self) -> str:
+        return "server"
+
+    def worker(self) -> Engine:
+        other = Server(self.where)
+        other._client = other._connect()
+        other._collection = other._client.get_collection(NAME, embedding_function=None)
+        other._effort = self._effort
+        return other

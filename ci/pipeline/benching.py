@@ -1,0 +1,150 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The stage bench: the chosen benchmarks, in a guest or on this machine, and what their numbers support."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from ci import bench as benchmarks
+from ci import console, errors
+from ci.bench.baseline import Change, Judgement
+from ci.bench.compare import Comparison, Finding
+from ci.bench.statistics import summarise
+from ci.bench.system import CONTROL
+from ci.errors import ProductFailure, UsageError
+from ci.manifest import BenchmarkSpec
+from ci.model import Series, Verdict, worst
+from ci.pipeline import guests, host
+from ci.pipeline.pool import Pool
+from ci.pipeline.session import Session
+from ci.record import Stage, plain
+from ci.report.words import number
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What a person asked for: which benchmark ("" for those that are not on request), rounds (0 for the manifest's).
+
+    `quick` is for small workloads, `control` for a slowed copy of the first system beside it;
+    `save` is the name that the numbers are kept under as a baseline, `against` that of the baseline they are judged by.
+    """
+
+    suite: str = ""
+    rounds: int = 0
+    quick: bool = False
+    control: bool = False
+    save: str = ""
+    against: str = ""
+
+    def benchmarks(self, session: Session) -> list[BenchmarkSpec]:
+        """The chosen ones as they are to run; UsageError where there is none."""
+        known = session.manifest.benchmarks
+        chosen = [item for item in known if (item.name == self.suite if self.suite else not item.on_request)]
+        if not chosen:
+            raise UsageError("there is no benchmark to run", hint="define one under 'benchmarks:' in vexci.yaml")
+        return [self._as_asked(item) for item in chosen]
+
+    def _as_asked(self, spec: BenchmarkSpec) -> BenchmarkSpec:
+        if self.quick:
+            small = [replace(item, options=tuple({**dict(item.options), **dict(item.quick)}.items())) for item in spec.workloads]
+            spec = replace(spec, workloads=tuple(small))
+        return replace(spec, rounds=self.rounds) if self.rounds else spec
+
+
+def bench(session: Session, pool: Pool | None, choice: Choice | None = None) -> list[Series]:
+    """Measure and compare; a system that failed is shown with its reason, and the run then ends with its verdict."""
+    choice = choice or Choice()
+    with session.record.stage("bench") as stage, console.group("bench"):
+        measured: list[Series] = []
+        stage.results["series"] = measured
+        if choice.against:
+            benchmarks.baseline.load(session.manifest.root, choice.against)  # a wrong name is known before anything is measured
+        for spec in choice.benchmarks(session):
+            if spec.place == "host":
+                measured += host.measure(session, spec, control=choice.control)
+            else:
+                assert pool is not None  # person.bench makes one where a benchmark wants a guest
+                measured += guests.measure(pool, spec, control=choice.control)
+        found = benchmarks.comparisons(measured, references=_references(session))
+        stage.results["comparisons"] = plain(found)
+        show_series(measured)
+        for comparison in found:
+            console.line(f"  {sentence(comparison)}")
+        stage.results.update(benchmarks.details(measured, session.record.run.path))
+        judgements = _judge(session, stage, choice, measured)
+        failed = [item for item in measured if item.failure and item.verdict is not Verdict.SKIP]
+        skipped = [item for item in measured if item.verdict is Verdict.SKIP]
+        counted = f"{len(measured) - len(failed) - len(skipped)} of {len(measured)} series measured"
+        stage.detail = counted + (f", {len(skipped)} do not exist for their system" if skipped else "")
+        if failed:
+            verdict = worst([item.verdict for item in measured if item.verdict is not Verdict.SKIP])
+            raise errors.of(verdict, f"{failed[0].system}, {failed[0].workload}: {failed[0].failure}")
+        if choice.control:
+            _require_control(found)
+        _require_no_regression(judgements, choice.against)
+        if choice.save:
+            kept = benchmarks.baseline.save(session.manifest.root, choice.save, session.record.run.id, session.revision.commit, measured)
+            console.line(f"kept as the baseline '{choice.save}': {kept.relative_to(session.manifest.root)}")
+    return measured
+
+
+def _judge(session: Session, stage: Stage, choice: Choice, measured: list[Series]) -> list[Judgement]:
+    if not choice.against:
+        return []
+    found = benchmarks.baseline.judge(measured, benchmarks.baseline.load(session.manifest.root, choice.against))
+    stage.results["baseline"] = {"name": choice.against, "threshold": benchmarks.baseline.THRESHOLD, "judgements": plain(found)}
+    for item in found:
+        ratio = f", {item.ratio:.2f} times ({item.low:.2f} to {item.high:.2f})" if item.ratio else ""
+        console.line(f"  {item.workload} {item.metric} of {item.system}: {item.change}{ratio}: {item.reason}")
+    return found
+
+
+def _require_no_regression(found: list[Judgement], name: str) -> None:
+    """Nothing that was refused or is missing counts as unchanged."""
+    for change in (Change.REGRESSION, Change.MISSING, Change.REFUSED):
+        bad = [item for item in found if item.change is change]
+        if bad:
+            first = bad[0]
+            which = f"{first.workload} {first.metric} of {first.system}: {first.reason}"
+            text = f"against the baseline '{name}': {len(bad)} times {change}, first {which}"
+            raise ProductFailure(text) if change is Change.REGRESSION else UsageError(text)
+
+
+def _require_control(found: list[Comparison]) -> None:
+    """The slowed control must be slower than what it is a copy of, in each workload, by at least one metric (failure mode P3)."""
+    mine = [item for item in found if item.system == f"{item.baseline}{CONTROL}"]
+    slower = {item.workload for item in mine if item.finding is Finding.SLOWER}
+    faster = [item for item in mine if item.finding is Finding.FASTER]
+    silent = [name for name in dict.fromkeys(item.workload for item in mine) if name not in slower]
+    if not mine or silent:
+        where = ", ".join(silent) or "anything"
+        raise ProductFailure(f"the slowed control does not show up as slower in {where}: these numbers are worth nothing")
+    for item in faster:
+        console.note(f"the control was faster in {item.workload} {item.metric}: chance, or that metric does not see the slowing")
+
+
+def _references(session: Session) -> list[str]:
+    known = {spec.name for spec in session.manifest.artifacts}
+    return [name for item in session.manifest.benchmarks for name in item.systems if name not in known]
+
+
+def sentence(found: Comparison) -> str:
+    """A comparison as one line."""
+    names = f"{found.workload} {found.metric}: {found.system} against {found.baseline}: {found.finding}"
+    if found.ratio is None or found.low is None or found.high is None:
+        return f"{names} ({found.reason})"
+    return f"{names}, {found.ratio:.2f} times (95 % interval {found.low:.2f} to {found.high:.2f})"
+
+
+def show_series(measured: list[Series]) -> None:
+    """A table of medians with their spread; what was not measured with its reason."""
+    rows: list[list[str | Verdict]] = []
+    for item in measured:
+        name = f"{item.workload} {item.metric}"
+        if item.failure or not item.samples:
+            rows.append([item.verdict, name, item.system, "not measured", "", item.failure or "no samples"])
+            continue
+        found = summarise(item.samples)
+        spread = f"{number(found.minimum)} to {number(found.maximum)}"
+        rows.append([item.verdict, name, item.system, f"{number(found.median)} {item.unit}", spread, f"{len(item.samples)} rounds"])
+    console.table(console.Table("", ("verdict", "workload", "system", "median", "spread", "from"), list(rows)))
