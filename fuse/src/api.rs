@@ -49,12 +49,24 @@ macro_rules! operations {
         /// A file tree that can be mounted. The operations are those of [`MemoryVolume`] and [`DiskVolume`], which say
         /// what they do; what a volume in memory lacks is refused with EOPNOTSUPP.
         #[allow(missing_docs, clippy::missing_errors_doc)]
-        pub trait Volume: Send {
+        pub trait Volume: Send + Sync {
             $(fn $name(&$($mutable)? self $(, $argument: $kind)*) -> Outcome<$done>;)*
             fn forget(&mut self, ino: Ino, count: u64);
             fn space(&self) -> SpaceReport;
             fn open(&mut self, ino: Ino) -> Outcome<Handle>;
             fn read_dir(&mut self, handle: Handle, after: u64, visit: &mut Visit<'_>) -> Outcome<()>;
+            /// `read` where it changes nothing, so that several may read at once; None: take `read`.
+            fn read_unnoted(&self, _: Handle, _offset: u64, _len: usize) -> Option<Outcome<Vec<u8>>> {
+                None
+            }
+            /// `read_dir` likewise.
+            fn read_dir_unnoted(&self, _: Handle, _after: u64, _: &mut Visit<'_>) -> Option<Outcome<()>> {
+                None
+            }
+            /// `ioctl` likewise.
+            fn ioctl_unchanging(&self, _: Ino, _command: u32, _input: &[u8], _: &Caller<'_>) -> Option<Outcome<Vec<u8>>> {
+                None
+            }
             fn get_xattr(&self, _: Ino, _name: &[u8]) -> Outcome<Vec<u8>> {
                 Err(Failure::UNSUPPORTED)
             }
@@ -127,6 +139,15 @@ macro_rules! operations {
             }
             fn read_dir(&mut self, handle: Handle, after: u64, visit: &mut Visit<'_>) -> Outcome<()> {
                 Ok(DiskVolume::read_dir(self, handle, after, |entry| visit(entry))?)
+            }
+            fn read_unnoted(&self, handle: Handle, offset: u64, len: usize) -> Option<Outcome<Vec<u8>>> {
+                Some(DiskVolume::read_unnoted(self, handle, offset, len)?.map_err(Failure::from))
+            }
+            fn read_dir_unnoted(&self, handle: Handle, after: u64, visit: &mut Visit<'_>) -> Option<Outcome<()>> {
+                Some(DiskVolume::read_dir_unnoted(self, handle, after, |entry| visit(entry))?.map_err(Failure::from))
+            }
+            fn ioctl_unchanging(&self, ino: Ino, command: u32, input: &[u8], caller: &Caller<'_>) -> Option<Outcome<Vec<u8>>> {
+                Some(DiskVolume::ioctl_unchanging(self, ino, command, input, caller)?.map_err(Failure::from))
             }
             fn get_xattr(&self, ino: Ino, name: &[u8]) -> Outcome<Vec<u8>> {
                 Ok(DiskVolume::get_xattr(self, ino, name)?)

@@ -8,6 +8,9 @@ use vexfs::{AtimePolicy, Limits};
 /// File system subtype: the kernel shows the mount as `fuse.vexfs`.
 pub(crate) const SUBTYPE: &str = "vexfs";
 
+const LEAST_THREADS: usize = 2;
+const MOST_THREADS: usize = 8;
+
 /// One option.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum MountOption {
@@ -119,6 +122,14 @@ pub(crate) struct MountOptions {
     flags: Vec<Fuse>,
 }
 
+/// How many requests are served at once: as many as processors, but more than one, so that a long search or a slow
+/// device never keeps everybody waiting.
+fn threads() -> usize {
+    std::thread::available_parallelism().map_or(LEAST_THREADS, |count| {
+        count.get().clamp(LEAST_THREADS, MOST_THREADS)
+    })
+}
+
 impl MountOptions {
     pub(crate) fn last_wins(lists: &[OptionList]) -> Self {
         let mut all = Self {
@@ -150,6 +161,7 @@ impl MountOptions {
     pub(crate) fn fuse_config(&self) -> Config {
         let mut config = Config::default();
         config.acl = self.access;
+        config.n_threads = Some(threads());
         config.mount_options.clone_from(&self.flags);
         config.mount_options.extend([
             Fuse::FSName(self.fs_name.clone()),

@@ -48,7 +48,7 @@ pub(crate) fn run(
     let volume = source::open(options, image)?;
     let served = serve(mountpoint, options, &volume, (events, inbox), ready);
     // Whatever ended the mount: what was done is made durable, and the volume left clean.
-    let mut volume = volume.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut volume = volume.write().unwrap_or_else(PoisonError::into_inner);
     let closed = volume
         .close()
         .map_err(|failure| format!("cannot close the volume: {}", source::sentence(failure)));
@@ -97,7 +97,7 @@ fn commit_regularly(volume: &Shared) -> Result<(), Failure> {
         .name("commit".to_owned())
         .spawn(move || {
             while let Some(volume) = volume.upgrade() {
-                let done = match volume.lock() {
+                let done = match volume.write() {
                     Ok(mut volume) => volume.sync_older(COMMIT_AGE),
                     // The session reports it.
                     Err(_) => return,

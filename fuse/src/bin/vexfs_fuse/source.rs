@@ -2,7 +2,7 @@
 //! Where the volume comes from: an image, a device, or memory.
 
 use std::path::Path;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, RwLock};
 
 use vexfs::adapter::Shared;
 use vexfs::disk::{Access, DiskVolume, FileDevice, OpenOptions};
@@ -23,7 +23,7 @@ pub(crate) fn open(options: &MountOptions, image: Option<&Path>) -> Result<Share
         };
         let volume = MemoryVolume::new(options.limits()?, owner, options.atime());
         log::debug!("{volume:?}");
-        return Ok(Arc::new(Mutex::new(volume)));
+        return Ok(Arc::new(RwLock::new(volume)));
     };
     if options.has_size() {
         return Err("size= is for a volume in memory; an image has its size".to_owned());
@@ -46,7 +46,7 @@ pub(crate) fn open(options: &MountOptions, image: Option<&Path>) -> Result<Share
     };
     let volume = DiskVolume::open(Arc::new(device), how, options.atime()).map_err(refused)?;
     log::debug!("{volume:?}");
-    Ok(Arc::new(Mutex::new(volume)))
+    Ok(Arc::new(RwLock::new(volume)))
 }
 
 /// What an errno means.

@@ -4,6 +4,7 @@
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap, HashMap};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::bytes::{self, extend_values};
 use super::search::{Found, Query, Rows, Search, scale};
@@ -46,7 +47,7 @@ pub struct Collection {
     /// Freed slots, each with the number of commits after which it may be taken.
     pinned: Vec<(u64, u32)>,
     values: Option<Values>,
-    last_used: u64,
+    last_used: AtomicU64,
 }
 
 impl Collection {
@@ -88,7 +89,7 @@ impl Collection {
             free: BinaryHeap::new(),
             pinned,
             values: None,
-            last_used: 0,
+            last_used: AtomicU64::new(0),
         };
         if !store.has_changes() {
             collection.unpin(store.commits() + 1);
@@ -308,7 +309,8 @@ pub(crate) struct Collections {
     open: HashMap<u32, Collection>,
     /// Bytes of vectors in memory at most.
     bound: u64,
-    clock: u64,
+    /// Counts uses.
+    clock: AtomicU64,
 }
 
 impl Collections {
@@ -316,7 +318,7 @@ impl Collections {
         Self {
             open: HashMap::new(),
             bound,
-            clock: 0,
+            clock: AtomicU64::new(0),
         }
     }
 
@@ -331,13 +333,27 @@ impl Collections {
         inode: &Inode,
     ) -> Result<&mut Collection> {
         use std::collections::hash_map::Entry;
-        self.clock += 1;
+        let now = self.tick();
         let collection = match self.open.entry(dir) {
             Entry::Occupied(known) => known.into_mut(),
             Entry::Vacant(unknown) => unknown.insert(Collection::load(store, dir, inode)?),
         };
-        collection.last_used = self.clock;
+        *collection.last_used.get_mut() = now;
         Ok(collection)
+    }
+
+    fn tick(&self) -> u64 {
+        self.clock.fetch_add(1, Ordering::Relaxed) + 1
+    }
+
+    /// The collection of a directory if it can be searched as it is: [`Collections::get_whole`] would change nothing.
+    pub(crate) fn ready(&self, dir: u32) -> Option<&Collection> {
+        let collection = self.open.get(&dir)?;
+        if collection.values.is_some() != (collection.bytes() <= self.bound) {
+            return None;
+        }
+        collection.last_used.store(self.tick(), Ordering::Relaxed);
+        Some(collection)
     }
 
     /// The same with the vectors in memory, if there is room for them; others give way.
@@ -374,7 +390,10 @@ impl Collections {
             if held.iter().map(|other| other.bytes()).sum::<u64>() + bytes <= self.bound {
                 return;
             }
-            match held.iter_mut().min_by_key(|other| other.last_used) {
+            match held
+                .iter_mut()
+                .min_by_key(|other| other.last_used.load(Ordering::Relaxed))
+            {
                 Some(oldest) => oldest.values = None,
                 None => return,
             }

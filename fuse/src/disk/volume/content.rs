@@ -160,15 +160,19 @@ impl DiskVolume {
         Ok(Ino((*ino).into()))
     }
 
-    /// Notes that the content was read, where the policy wants it.
-    pub(super) fn accessed(&mut self, ino: u32, inode: &Inode) {
-        let now = self.now();
+    /// Whether a read has to note its time, by the policy.
+    fn access_is_due(&self, inode: &Inode) -> bool {
         let day = i64::try_from(DAY.as_nanos()).unwrap_or(i64::MAX);
-        let due = self.atime == AtimePolicy::Relative
+        self.atime == AtimePolicy::Relative
             && (inode.atime <= inode.mtime
                 || inode.atime <= inode.ctime
-                || now.saturating_sub(inode.atime) >= day);
-        if due {
+                || self.now().saturating_sub(inode.atime) >= day)
+    }
+
+    /// Notes that the content was read, where the policy wants it.
+    pub(super) fn accessed(&mut self, ino: u32, inode: &Inode) {
+        if self.access_is_due(inode) {
+            let now = self.now();
             // What was read is right, whether or not the time can be noted; a failure was reported.
             let _ = transact(&mut self.store, |tx| {
                 let mut inode = tx.read_inode(ino)?;
@@ -184,6 +188,25 @@ impl DiskVolume {
     /// [`Error::BadHandle`]; [`Error::IsADirectory`] or [`Error::InvalidArgument`] if it is not a regular file.
     pub fn read(&mut self, handle: Handle, offset: u64, len: usize) -> Result<Vec<u8>> {
         let (ino, inode) = self.regular(self.handle_ino(handle)?)?;
+        let out = self.content(ino, &inode, offset, len)?;
+        if !out.is_empty() {
+            self.accessed(ino, &inode);
+        }
+        Ok(out)
+    }
+
+    /// The same where the time of access need not be noted, so that nothing changes; None where it must.
+    pub fn read_unnoted(&self, handle: Handle, offset: u64, len: usize) -> Option<Result<Vec<u8>>> {
+        let found = self.handle_ino(handle).and_then(|ino| self.regular(ino));
+        match found {
+            Ok((_, inode)) if self.access_is_due(&inode) => None,
+            Ok((ino, inode)) => Some(self.content(ino, &inode, offset, len)),
+            Err(error) => Some(Err(error)),
+        }
+    }
+
+    /// The bytes of a file from `offset`, up to `len` of them.
+    fn content(&self, ino: u32, inode: &Inode, offset: u64, len: usize) -> Result<Vec<u8>> {
         let end = offset.saturating_add(len as u64).min(inode.size);
         if offset >= end {
             return Ok(Vec::new());
@@ -192,7 +215,7 @@ impl DiskVolume {
         let mut at = offset;
         while at < end {
             let lblk = at / BLOCK;
-            let Some(extent) = map::find(&self.store, ino, &inode, lblk)? else {
+            let Some(extent) = map::find(&self.store, ino, inode, lblk)? else {
                 break;
             };
             let from = at.max(u64::from(extent.lblk) * BLOCK);
@@ -208,7 +231,6 @@ impl DiskVolume {
             }
             at = extent.end() * BLOCK;
         }
-        self.accessed(ino, &inode);
         Ok(out)
     }
 
@@ -285,6 +307,33 @@ impl DiskVolume {
         mut visit: impl FnMut(DirEntry<'_>) -> ControlFlow<()>,
     ) -> Result<()> {
         let (ino, inode) = self.directory(self.handle_ino(handle)?)?;
+        self.list(ino, &inode, after, &mut visit)?;
+        self.accessed(ino, &inode);
+        Ok(())
+    }
+
+    /// The same where the time of access need not be noted, so that nothing changes; None where it must.
+    pub fn read_dir_unnoted(
+        &self,
+        handle: Handle,
+        after: u64,
+        mut visit: impl FnMut(DirEntry<'_>) -> ControlFlow<()>,
+    ) -> Option<Result<()>> {
+        let found = self.handle_ino(handle).and_then(|ino| self.directory(ino));
+        match found {
+            Ok((_, inode)) if self.access_is_due(&inode) => None,
+            Ok((ino, inode)) => Some(self.list(ino, &inode, after, &mut visit)),
+            Err(error) => Some(Err(error)),
+        }
+    }
+
+    fn list(
+        &self,
+        ino: u32,
+        inode: &Inode,
+        after: u64,
+        visit: &mut impl FnMut(DirEntry<'_>) -> ControlFlow<()>,
+    ) -> Result<()> {
         let dots = [(COOKIE_DOT, ".", ino), (COOKIE_DOT_DOT, "..", inode.parent)];
         let mut going = true;
         for (cookie, name, ino) in dots {
@@ -299,7 +348,7 @@ impl DiskVolume {
             }
         }
         if going {
-            let dir = Dir { ino, inode: &inode };
+            let dir = Dir { ino, inode };
             dir.walk(&self.store, after.max(COOKIE_DOT_DOT), |record| {
                 let Some(file_type) = FileType::from_dir_type(record.kind) else {
                     // The leaf's check leaves no other.
@@ -314,7 +363,6 @@ impl DiskVolume {
                 visit(entry).is_continue()
             })?;
         }
-        self.accessed(ino, &inode);
         Ok(())
     }
 }

@@ -7,7 +7,7 @@ use zerocopy::{FromBytes, FromZeros, IntoBytes};
 
 use super::{Add, Done, Keys, NO_COLLECTION, invalid};
 use crate::disk::layout::{BLOCK_SIZE, VERSION};
-use crate::disk::vector::{Metric, Query};
+use crate::disk::vector::{Found, Metric, Query};
 use crate::disk::volume::DiskVolume;
 use crate::disk::{Error, FLAG_COLLECTION, FileType, Inode, Result};
 use crate::types::{Caller, Ino};
@@ -79,6 +79,69 @@ impl DiskVolume {
         input: &[u8],
         caller: &Caller<'_>,
     ) -> Result<Vec<u8>> {
+        let dir = self.permitted(ino, command, caller)?;
+        match command {
+            uapi::IOC_COLLECTION_CREATE => {
+                if caller.owner.uid != 0 && caller.owner.uid != dir.uid {
+                    return Err(crate::Error::NotPermitted.into());
+                }
+                self.store.check_writable()?;
+                self.create(ino, &parse(input)?)
+            }
+            uapi::IOC_INFO => Ok(self.info()),
+            uapi::IOC_COLLECTION_GET => self.describe(ino),
+            _ if !dir.has(FLAG_COLLECTION) => Err(NO_COLLECTION),
+            uapi::IOC_SEARCH => {
+                let asked = parse(input)?;
+                let vector = self.query_vector(ino, &asked)?;
+                let found = self.search(ino, query(&asked, &vector))?;
+                Ok(hits(asked, found))
+            }
+            uapi::IOC_VECTOR_GET => self.get(ino, parse(input)?),
+            _ => {
+                self.store.check_writable()?;
+                self.change(ino, command, parse(input)?, caller)
+            }
+        }
+    }
+
+    /// The same for what changes nothing, so that several callers may ask at once. None: take [`DiskVolume::ioctl`],
+    /// since the ioctl changes something, or the collection has to be loaded first.
+    pub fn ioctl_unchanging(
+        &self,
+        ino: Ino,
+        command: u32,
+        input: &[u8],
+        caller: &Caller<'_>,
+    ) -> Option<Result<Vec<u8>>> {
+        if !matches!(command, uapi::IOC_SEARCH | uapi::IOC_VECTOR_GET) {
+            return None;
+        }
+        self.ask(ino, command, input, caller).transpose()
+    }
+
+    fn ask(
+        &self,
+        ino: Ino,
+        command: u32,
+        input: &[u8],
+        caller: &Caller<'_>,
+    ) -> Result<Option<Vec<u8>>> {
+        let dir = self.permitted(ino, command, caller)?;
+        if !dir.has(FLAG_COLLECTION) {
+            return Err(NO_COLLECTION);
+        }
+        if command == uapi::IOC_VECTOR_GET {
+            return self.get(ino, parse(input)?).map(Some);
+        }
+        let asked = parse(input)?;
+        let vector = self.query_vector(ino, &asked)?;
+        let found = self.search_ready(ino, query(&asked, &vector)).transpose()?;
+        Ok(found.map(|found| hits(asked, found)))
+    }
+
+    /// The directory, where the caller may use the ioctl on it.
+    fn permitted(&self, ino: Ino, command: u32, caller: &Caller<'_>) -> Result<Inode> {
         let (_, dir) = self.inode(ino)?;
         if dir.file_type() != FileType::Directory {
             return Err(NOT_OURS);
@@ -90,24 +153,7 @@ impl DiskVolume {
             _ => return Err(NOT_OURS),
         };
         permit(caller, &dir, wanted)?;
-        match command {
-            uapi::IOC_INFO => Ok(self.info()),
-            uapi::IOC_COLLECTION_CREATE => {
-                if caller.owner.uid != 0 && caller.owner.uid != dir.uid {
-                    return Err(crate::Error::NotPermitted.into());
-                }
-                self.store.check_writable()?;
-                self.create(ino, &parse(input)?)
-            }
-            uapi::IOC_COLLECTION_GET => self.describe(ino),
-            _ if !dir.has(FLAG_COLLECTION) => Err(NO_COLLECTION),
-            uapi::IOC_SEARCH => self.find(ino, parse(input)?),
-            uapi::IOC_VECTOR_GET => self.get(ino, parse(input)?),
-            _ => {
-                self.store.check_writable()?;
-                self.change(ino, command, parse(input)?, caller)
-            }
-        }
+        Ok(dir)
     }
 
     fn info(&self) -> Vec<u8> {
@@ -199,7 +245,7 @@ impl DiskVolume {
         Ok(answer(batch, &done))
     }
 
-    fn get(&mut self, dir: Ino, mut batch: Batch) -> Result<Vec<u8>> {
+    fn get(&self, dir: Ino, mut batch: Batch) -> Result<Vec<u8>> {
         if batch.flags != 0 || batch.mode != 0 {
             return Err(invalid());
         }
@@ -230,7 +276,8 @@ impl DiskVolume {
         Ok(answer(batch, &done))
     }
 
-    fn find(&mut self, dir: Ino, asked: Search) -> Result<Vec<u8>> {
+    /// The vector that a search asks about, after a check of its fields.
+    fn query_vector(&self, dir: Ino, asked: &Search) -> Result<Vec<f32>> {
         let dimension = usize::from(self.collection(dir)?.dimension);
         let continues = asked.flags == uapi::SEARCH_AFTER;
         let is_right = asked.dimension as usize == dimension
@@ -239,30 +286,36 @@ impl DiskVolume {
         if !is_right {
             return Err(invalid());
         }
-        let mut vector = Vec::with_capacity(dimension);
         let words = asked.u[..4 * dimension].as_chunks::<4>().0.iter();
-        vector.extend(words.map(|word| f32::from_ne_bytes(*word)));
-        let query = Query {
-            vector: &vector,
-            k: asked.k as usize,
-            after: continues.then_some((asked.after_distance, asked.after_ino)),
-        };
-        let (found, scanned) = self.search(dir, query)?;
-        let mut answer = Search {
-            // At most K_MAX.
-            found: found.len() as u32,
-            scanned,
-            u: FromZeros::new_zeroed(),
-            ..asked
-        };
-        let places = answer.u.as_chunks_mut::<{ size_of::<Hit>() }>().0;
-        for (place, found) in places.iter_mut().zip(found) {
-            let hit = Hit {
-                ino: found.ino.into(),
-                distance: found.distance.to_bits(),
-            };
-            place.copy_from_slice(hit.as_bytes());
-        }
-        Ok(answer.as_bytes().to_vec())
+        Ok(words.map(|word| f32::from_ne_bytes(*word)).collect())
     }
+}
+
+fn query<'a>(asked: &Search, vector: &'a [f32]) -> Query<'a> {
+    let continues = asked.flags == uapi::SEARCH_AFTER;
+    Query {
+        vector,
+        k: asked.k as usize,
+        after: continues.then_some((asked.after_distance, asked.after_ino)),
+    }
+}
+
+/// Answers a search with what was found, and how many were compared.
+fn hits(asked: Search, (found, scanned): (Vec<Found>, u64)) -> Vec<u8> {
+    let mut answer = Search {
+        // At most K_MAX.
+        found: found.len() as u32,
+        scanned,
+        u: FromZeros::new_zeroed(),
+        ..asked
+    };
+    let places = answer.u.as_chunks_mut::<{ size_of::<Hit>() }>().0;
+    for (place, found) in places.iter_mut().zip(found) {
+        let hit = Hit {
+            ino: found.ino.into(),
+            distance: found.distance.to_bits(),
+        };
+        place.copy_from_slice(hit.as_bytes());
+    }
+    answer.as_bytes().to_vec()
 }

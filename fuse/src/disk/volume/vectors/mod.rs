@@ -20,7 +20,7 @@ use crate::disk::dir;
 use crate::disk::layout::RO_COMPAT_VECTOR;
 use crate::disk::vector::{Collection, Found, Metric, Query, Shape, StoreRef, bytes, vector_crc};
 use crate::disk::{
-    Error, FLAG_COLLECTION, FLAG_STORE, FileType, Inode, Kind, MetaRead, Result, corrupt,
+    Error, FLAG_COLLECTION, FLAG_STORE, FileType, Inode, Kind, MetaRead, Result, Store, corrupt,
 };
 use crate::types::Ino;
 use crate::uapi::{DIMENSION_MAX, K_MAX};
@@ -34,6 +34,21 @@ const NO_VECTOR: Error = Error::Errno(Errno::NODATA);
 
 fn invalid() -> Error {
     crate::Error::InvalidArgument.into()
+}
+
+/// Searches after a check of the question.
+fn search_in(
+    store: &Store,
+    collection: &Collection,
+    query: Query<'_>,
+) -> Result<(Vec<Found>, u64)> {
+    let is_right = query.vector.len() == usize::from(collection.shape.dimension)
+        && (1..=K_MAX).contains(&query.k)
+        && query.vector.iter().all(|element| element.is_finite());
+    if !is_right {
+        return Err(invalid());
+    }
+    collection.search(store, query)
 }
 
 impl DiskVolume {
@@ -102,13 +117,18 @@ impl DiskVolume {
     pub fn search(&mut self, dir: Ino, query: Query<'_>) -> Result<(Vec<Found>, u64)> {
         let (dir, inode) = self.collection_dir(dir)?;
         let collection = self.collections.get_whole(&self.store, dir, &inode)?;
-        let is_right = query.vector.len() == usize::from(collection.shape.dimension)
-            && (1..=K_MAX).contains(&query.k)
-            && query.vector.iter().all(|element| element.is_finite());
-        if !is_right {
-            return Err(invalid());
+        search_in(&self.store, collection, query)
+    }
+
+    /// The same in a collection that was loaded before, so that nothing changes; None where it has to be loaded.
+    pub fn search_ready(&self, dir: Ino, query: Query<'_>) -> Option<Result<(Vec<Found>, u64)>> {
+        match self.collection_dir(dir) {
+            Ok((dir, _)) => {
+                let collection = self.collections.ready(dir)?;
+                Some(search_in(&self.store, collection, query))
+            }
+            Err(error) => Some(Err(error)),
         }
-        collection.search(&self.store, query)
     }
 
     /// A member of a collection: ENOENT for everything else.
