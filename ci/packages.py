@@ -106,7 +106,8 @@ _ALL = Wanted((*BUILD, *GUEST), ("base", "vm"))
 TASKS: dict[str, Wanted] = {
     "build": Wanted(BUILD),
     "verify": Wanted(BUILD),
-    "lint": Wanted(BUILD, ("base", "dev")),
+    # mypy reads the libraries that guests need, too.
+    "lint": Wanted(BUILD, ("base", "vm", "dev")),
     "kernels": NOTHING,  # one that is built names what it lacks (ci/kernels/source.py)
     "image": Wanted(IMAGE),
     "image.list": NOTHING,
@@ -118,7 +119,7 @@ TASKS: dict[str, Wanted] = {
     "dev": _ALL,
     "ci": _ALL,
     "test": Wanted(TEST, ("base", "vm", "dev")),
-    "test --quick": Wanted((*BUILD, *SPECIMENS), ("base", "dev")),
+    "test --quick": Wanted((*BUILD, *SPECIMENS), ("base", "vm", "dev")),
 }
 
 # What must be there to build the libraries of a group from source.

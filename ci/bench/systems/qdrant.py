@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Qdrant: the real engine embedded (qdrant-edge-py). The server is of ci/bench/systems/qdrant_server.py."""
+"""Qdrant: the real engine embedded (qdrant-edge-py). Its server is not among the systems yet."""
 
 from __future__ import annotations
 
