@@ -302,3 +302,47 @@ fn fsck_finds_what_is_wrong() {
         Some(16)
     );
 }
+
+#[test]
+fn many_threads_at_once_leave_what_each_of_them_wrote() {
+    const THREADS: usize = 6;
+    const FILES: usize = 60;
+    if !fuse_works() {
+        return;
+    }
+    let mut image = Image::new(64 << 20);
+    image.mount("noatime");
+    fs::write(image.path("shared"), content(9)).expect("writes");
+    let work = |thread: usize| {
+        for i in 0..FILES {
+            let (old, new) = (format!("{thread} {i} new"), format!("{thread} {i}"));
+            write_synced(&image.path(&old), &content((thread + i) % 30));
+            fs::rename(image.path(&old), image.path(&new)).expect("renames");
+            assert_eq!(fs::read(image.path("shared")).expect("reads"), content(9));
+            let listed = fs::read_dir(image.path("")).expect("lists").flatten();
+            assert!(listed.count() > i, "its own files at least");
+            if i % 4 == 3 {
+                fs::remove_file(image.path(&new)).expect("removes");
+            }
+        }
+    };
+    std::thread::scope(|scope| {
+        for thread in 0..THREADS {
+            let work = &work;
+            scope.spawn(move || work(thread));
+        }
+    });
+    image.stop();
+    image.mount("noatime");
+    for (thread, i) in (0..THREADS).flat_map(|thread| (0..FILES).map(move |i| (thread, i))) {
+        let found = fs::read(image.path(&format!("{thread} {i}")));
+        match i % 4 {
+            3 => assert_eq!(
+                found.expect_err("was removed").kind(),
+                std::io::ErrorKind::NotFound
+            ),
+            _ => assert_eq!(found.expect("is there"), content((thread + i) % 30)),
+        }
+    }
+    image.stop();
+}
