@@ -12,7 +12,7 @@ from ci import validate as suites
 from ci.bench.system import System
 from ci.errors import UsageError
 from ci.manifest import ArtifactSpec, BenchmarkSpec, SuiteSpec
-from ci.model import Artifact, Deployment, Series, SuiteResult, Verdict, worst
+from ci.model import Artifact, Deployment, Evidence, Series, SuiteResult, Verdict, worst
 from ci.pipeline import artifacts
 from ci.pipeline.lives import PoolLives
 from ci.pipeline.matrix import Filter
@@ -21,7 +21,8 @@ from ci.pipeline.session import Session
 from ci.pipeline.slots import distribute
 from ci.reader import nearest
 from ci.record import plain
-from ci.store import RunFolder
+from ci.report import cases as cases_of
+from ci.store import RunFolder, atomic_write
 from ci.validate.power import run_power
 from ci.vm.machine import Machine
 
@@ -84,13 +85,26 @@ def validate(
             if result.verdict in (Verdict.PANIC, Verdict.HANG, Verdict.INFRA):
                 own.discard()
 
-        distribute(pool, todo, one)
+        try:
+            distribute(pool, todo, one)
+        finally:
+            stage.evidence += _for_other_programs(session.record.run, results)
         verdict = worst([result.verdict for result in results])
         bad = [result for result in results if not result.verdict.ok]
         stage.detail = f"{len(results) - len(bad)} of {len(results)} suites passed"
         if bad:
             raise errors.of(verdict, f"{bad[0].suite} on {bad[0].artifact}: {bad[0].detail}")
     return results
+
+
+def _for_other_programs(run: RunFolder, results: list[SuiteResult]) -> list[Evidence]:
+    """The cases that ran so far, as JUnit XML and KTAP."""
+    written = []
+    for kind, name, text in (("junit", "junit.xml", cases_of.junit(results)), ("ktap", "results.ktap", cases_of.ktap(results))):
+        path = run.file("validate", name)
+        atomic_write(path, text)
+        written.append(run.evidence(kind, path))
+    return written
 
 
 def check_request(session: Session, *, suite: str = "", artifact: str = "", benchmark: str = "") -> None:

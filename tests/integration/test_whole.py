@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import statistics
+import xml.etree.ElementTree as tree
 from pathlib import Path
 
 import pytest
@@ -23,6 +24,7 @@ def test_the_whole_way_ends_in_a_report_whose_numbers_are_those_of_the_record() 
     assert record["accelerator"]["name"] in ("kvm", "tcg") and record["accelerator"]["reason"]
     folder = tool.ROOT / ".runs" / record["id"]
     _suites(stages["validate"]["results"]["suites"])
+    _other_programs_read_the_same(stages["validate"]["results"]["suites"], folder)
     _evidence_is_there(record, folder)
     _report_tells_the_medians(stages["bench"]["results"]["series"], folder)
 
@@ -32,6 +34,13 @@ def _suites(suites: list[dict[str, object]]) -> None:
     for suite in suites:
         cases = suite["cases"]
         assert isinstance(cases, list) and len(cases) >= int(str(suite["minimum"]))
+
+
+def _other_programs_read_the_same(suites: list[dict[str, object]], folder: Path) -> None:
+    root = tree.parse(folder / "validate/junit.xml").getroot()
+    counts = [int(str(group.get("tests"))) for group in root.findall("testsuite")]
+    assert counts == [len(list(suite["cases"])) for suite in suites]  # type: ignore[call-overload]
+    assert f"1..{len(suites)}" in (folder / "validate/results.ktap").read_text().splitlines()
 
 
 def _evidence_is_there(record: dict[str, list[dict[str, object]]], folder: Path) -> None:
