@@ -175,7 +175,7 @@ def deploy(ctx: Context, guest: str = "default", json: bool = False) -> None:
 
 @_task(
     help={
-        "suite": "Run just this suite of vexci.yaml.",
+        "suite": "Run just this suite of vexci.yaml (or a,b); 'all' also runs those on request.",
         "only": "Validate just this artifact.",
         "test": "Just these cases of the suite (a,b); a crash suite's number may be any: recorded-118.",
         "options": "Settings of the suite in place of vexci.yaml's (rounds=50,seed=7).",

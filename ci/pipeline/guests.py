@@ -28,6 +28,7 @@ from ci.vm.machine import Machine
 
 # The suite whose guests are destroyed and started again; all others run in the pool's own guest.
 POWER = "power"
+ALL_SUITES = "all"
 Item = tuple[SuiteSpec, ArtifactSpec, Artifact]
 
 
@@ -110,8 +111,9 @@ def _for_other_programs(run: RunFolder, results: list[SuiteResult]) -> list[Evid
 def check_request(session: Session, *, suite: str = "", artifact: str = "", benchmark: str = "") -> None:
     """Refuse names that the manifest does not have, before anything is built or started."""
     manifest = session.manifest
+    known_suites = [item.name for item in manifest.suites]
     asked = (
-        ("suite", suite, [item.name for item in manifest.suites]),
+        *(("suite", name, [*known_suites, ALL_SUITES]) for name in suite.split(",")),
         ("artifact", artifact, [item.name for item in manifest.artifacts]),
         ("benchmark", benchmark, [item.name for item in manifest.benchmarks]),
     )
@@ -120,11 +122,16 @@ def check_request(session: Session, *, suite: str = "", artifact: str = "", benc
             raise UsageError(f"the {what} '{name}' is not defined{nearest(name, known)}")
 
 
+def _is_asked_for(suite: SuiteSpec, asked: str) -> bool:
+    """`asked` names suites (a,b), is `all`, or is empty for those that are not on request."""
+    return asked == ALL_SUITES or (suite.name in asked.split(",") if asked else not suite.on_request)
+
+
 def _suites(pool: Pool, suite: str, only: str) -> list[Item]:
     built = {spec.name: (spec, artifact) for spec, artifact in for_guest(pool.session, pool.spec.kernel)}
     todo = []
     for chosen in pool.session.manifest.suites:
-        for name in chosen.artifacts if chosen.name == suite or not (suite or chosen.on_request) else ():
+        for name in chosen.artifacts if _is_asked_for(chosen, suite) else ():
             if only and name != only:
                 continue
             if name not in built:

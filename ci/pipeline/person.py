@@ -60,7 +60,7 @@ def validate(
     guests.check_request(session, suite=suite, artifact=only)
     check_slots(slots, guest)
     cases = tuple(name for name in test.split(",") if name)
-    if (settings or cases) and not suite:
+    if (settings or cases) and (suite in ("", guests.ALL_SUITES) or "," in suite):
         raise UsageError("--test, --seed and --options are for one suite", hint="name it with --suite")
     if guest and kernel:
         raise UsageError(f"--guest and --kernel exclude each other: the guest '{guest}' runs already", hint="leave out one of them")

@@ -79,6 +79,8 @@ def _report_tells_the_medians(series: list[dict[str, list[float]]], folder: Path
         (("build", "--only", "vexfs-fus"), "did you mean 'vexfs-fuse'?"),
         (("build", "--kernel", "debian"), "did you mean 'debian-6.1'?"),
         (("validate", "--suite", "smok"), "did you mean 'smoke'?"),
+        (("validate", "--suite", "smoke,crsh"), "did you mean 'crash'?"),
+        (("validate", "--suite", "all", "--test", "mount"), "are for one suite"),
         (("validate", "--only", "vexfs"), "the artifact 'vexfs' is not defined"),
         (("bench", "--suite", "file"), "did you mean 'files'?"),
         (("deploy", "--guest", "nobody"), "./inv vm.up starts one"),
