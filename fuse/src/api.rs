@@ -90,7 +90,11 @@ macro_rules! operations {
             }
             /// Makes all that was done so far as durable as the volume can.
             fn sync(&mut self) -> Outcome<()>;
-            /// Does so if changes wait for longer than `age`.
+            /// Whether changes wait for longer than `age`.
+            fn has_older(&self, _age: Duration) -> bool {
+                false
+            }
+            /// Makes them durable if changes wait for longer than `age`.
             fn sync_older(&mut self, age: Duration) -> Outcome<()>;
             /// The end of the mount.
             fn close(&mut self) -> Outcome<()>;
@@ -172,6 +176,9 @@ macro_rules! operations {
             }
             fn sync(&mut self) -> Outcome<()> {
                 Ok(DiskVolume::sync(self)?)
+            }
+            fn has_older(&self, age: Duration) -> bool {
+                DiskVolume::has_older(self, age)
             }
             fn sync_older(&mut self, age: Duration) -> Outcome<()> {
                 Ok(DiskVolume::sync_older(self, age)?)

@@ -422,10 +422,10 @@ impl Filesystem for VexFs {
         );
         match done {
             Ok(answer) => {
-                reply.ioctl(0, &answer);
                 if command == IOC_VECTOR_ADD {
                     self.has_changed(node);
                 }
+                reply.ioctl(0, &answer);
             }
             Err(error) => reply.error(errno(error)),
         }

@@ -97,10 +97,16 @@ fn commit_regularly(volume: &Shared) -> Result<(), Failure> {
         .name("commit".to_owned())
         .spawn(move || {
             while let Some(volume) = volume.upgrade() {
-                let done = match volume.write() {
-                    Ok(mut volume) => volume.sync_older(COMMIT_AGE),
+                // Looked at beside the requests: whoever waits to have the volume alone holds up all that come later.
+                let is_due = match volume.read() {
+                    Ok(volume) => volume.has_older(COMMIT_AGE),
                     // The session reports it.
                     Err(_) => return,
+                };
+                let done = match is_due.then(|| volume.write()) {
+                    None => Ok(()),
+                    Some(Ok(mut volume)) => volume.sync_older(COMMIT_AGE),
+                    Some(Err(_)) => return,
                 };
                 if let Err(failure) = done {
                     log::error!("cannot commit: {}", source::sentence(failure));

@@ -208,10 +208,17 @@ impl DiskVolume {
     /// # Errors
     /// Writing failed.
     pub fn sync_older(&mut self, age: Duration) -> Result<()> {
-        match self.store.dirty_since() {
-            Some(since) if since.elapsed() >= age => self.sync(),
-            _ => Ok(()),
+        match self.has_older(age) {
+            true => self.sync(),
+            false => Ok(()),
         }
+    }
+
+    /// Whether changes wait for longer than `age`.
+    #[must_use]
+    pub fn has_older(&self, age: Duration) -> bool {
+        let since = self.store.dirty_since();
+        since.is_some_and(|since| since.elapsed() >= age)
     }
 
     /// Makes the volume read-only: all is committed, and it is marked clean.
