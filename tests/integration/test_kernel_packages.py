@@ -136,7 +136,7 @@ def test_a_kernel_that_the_sources_lack_is_a_usage_error_with_the_offered_patter
 
 
 def test_apt_answers_for_packages_that_exist_and_leaves_out_the_others() -> None:
-    shown = Lists().show(["linux-headers-6.12-cloud-amd64", "no-such-package-at-all"])
+    shown = Lists().show(["linux-headers-cloud-amd64", "no-such-package-at-all"])
     assert [package.depends != () for package in shown.values()] == [True]
     assert Lists().show(["no-such-package-at-all"]) == {}
 

@@ -166,7 +166,8 @@ def test_a_command_that_never_ends_is_a_hang_with_a_diagnosis_and_is_ended(machi
         machine.run(["sh", "-c", "sleep 4242 & wait"], deadline=2)
     assert time.monotonic() - begin < 60
     files = {path.name: path.read_text() for path in error.value.evidence}
-    assert next(iter(files)) == "index.txt" and "sysrq.txt: gathered" in files["index.txt"] and "tasks.txt: gathered" in files["index.txt"]
+    assert next(iter(files)) == "index.txt" and "not to be had" not in files["index.txt"]
+    assert "sysrq.txt: the kernel's answer" in files["index.txt"] and "tasks.txt: FUSE connections that wait" in files["index.txt"]
     assert "sysrq: Show State" in files["sysrq.txt"] and "task:systemd" in files["sysrq.txt"]
     assert "(sleep)" in files["tasks.txt"], "the diagnosis was made while the command still hung"
     assert machine.run(["pgrep", "-x", "sleep"], deadline=20).returncode == 1, "the command's process group was killed"
