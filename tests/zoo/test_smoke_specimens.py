@@ -253,7 +253,7 @@ def test_a_kernel_that_dies_in_mid_suite_is_a_panic_at_once(guest: SmokeGuest, t
     result = guest.judge(spec, artifact, operation_deadline=60)
     assert time.monotonic() - begin < 30
     assert result.verdict is Verdict.PANIC
-    assert result.detail.startswith("K1 Kernel panic - not syncing: sysrq triggered crash (during: case mount)")
+    assert result.detail.startswith("K1 Kernel panic - not syncing: sysrq triggered crash (during: case mount: wait until ")
     assert case(result, "mount").verdict is Verdict.PANIC
     guest.discard()
 
