@@ -116,22 +116,15 @@ class Pool:
 
     def beside(self, number: int) -> Pool:
         """Another pool for guests of the same machine, started from the same files; the caller closes it."""
-        other = Pool(
-            self.session,
-            require_kvm=self._require_kvm,
-            machine=self.spec.name,
-            kernel=self.spec.kernel,
-            cold=self._cold,
-            slots=self.slots,
-            core=self._core,
-            name=f"{self._name}-slot{number}",
-        )
-        other._boot = self._boot
-        return other
+        return self._another(f"slot{number}", core=self._core)
 
     def with_disk(self, disk: Disk, name: str) -> Pool:
         """Another pool for guests of the same machine, all with this disk; the caller discards its guest."""
         self.ready()
+        return self._another(name, disks=(disk,))
+
+    def _another(self, name: str, *, core: bool = False, disks: tuple[Disk, ...] = ()) -> Pool:
+        """A pool for guests of the same machine, started from the same files."""
         other = Pool(
             self.session,
             require_kvm=self._require_kvm,
@@ -139,8 +132,9 @@ class Pool:
             kernel=self.spec.kernel,
             cold=self._cold,
             slots=self.slots,
+            core=core,
             name=f"{self._name}-{name}",
-            disks=(disk,),
+            disks=disks,
         )
         other._boot = self._boot
         return other
