@@ -70,13 +70,29 @@ def _shared(root: str, chosen: random.Random) -> None:
     elif kind == 2:
         os.rename(name(), name())
     elif kind == 3:
-        os.link(name(), name())
+        _link(name(), name())
     elif kind == 4:
         os.unlink(name())
     else:
         path = name()
         os.mkdir(path)
         os.rmdir(path)
+
+
+def _link(old: str, new: str) -> None:
+    """link(2), whose EPERM is a lost race where `old` was a directory of another worker's at that moment; any other EPERM is raised."""
+    try:
+        os.link(old, new)
+    except PermissionError:
+        # A directory is there for a few microseconds only: what counts is that a file could be linked again.
+        probe = f"{new}-{os.getpid()}"
+        with open(probe, "x", encoding="utf-8"):
+            pass
+        try:
+            os.link(probe, f"{probe}-linked")
+            os.unlink(f"{probe}-linked")
+        finally:
+            os.unlink(probe)
 
 
 def _own(folder: str, worker: int, turn: int, chosen: random.Random) -> None:
