@@ -298,7 +298,7 @@ def _kvm_trap() -> list[Finding]:
 
 
 def _fuse() -> Finding:
-    finding = Finding("fuse", "FUSE on this machine", OK, "/dev/fuse opens", needed_for="trying the daemon on the host")
+    finding = Finding("fuse-device", "FUSE on this machine", OK, "/dev/fuse opens", needed_for="trying the daemon on the host")
     problem = opens("/dev/fuse")
     if not problem:
         return finding

@@ -117,7 +117,7 @@ class TestSurvey:
         found = host.survey()
         ids = [finding.id for finding in found]
         assert len(ids) == len(set(ids))
-        assert {"os", "cpu", "memory", "disk", "root", "python", "rust", "headers", "kvm", "fuse", "loop", "modules"} <= set(ids)
+        assert {"os", "cpu", "memory", "disk", "root", "python", "rust", "headers", "kvm", "fuse-device", "loop", "modules"} <= set(ids)
         assert all(finding.detail for finding in found)
 
     def test_what_is_not_here_is_named_with_the_command_that_brings_it(self, only: Path) -> None:
