@@ -95,11 +95,11 @@ class Context:
         self.operation = "start"
         self._writer = writer
 
-    def op(self, text: str) -> None:
-        """Say what is done next."""
+    def op(self, text: str, watched: bool = False) -> None:
+        """Say what is done next; `watched` where it keeps the operation deadline itself and can say more than that it was silent."""
         self.operation = text
         mark(f"operation {text}")  # on the console at once: where the kernel dies in it, the line for the host may be lost
-        os.write(self._writer, json.dumps({"operation": text}).encode() + b"\n")
+        os.write(self._writer, json.dumps({"operation": text, "watched": watched}).encode() + b"\n")
 
     def tell(self, message: dict[str, Any]) -> None:
         """Something that the host is waiting for; it is progress too."""
@@ -138,9 +138,9 @@ class Context:
             raise Failed(f"not mounted: {problem}")
 
     def until(self, what: str, condition: Callable[[], bool]) -> None:
-        """Poll the condition; Hung with `what` a little before the parent's own deadline strikes."""
-        self.op(f"wait until {what}")
-        limit = self.plan.operation_deadline * 0.9
+        """Poll the condition; Hung with `what` at the operation deadline, before the parent's own, later one strikes."""
+        self.op(f"wait until {what}", watched=True)
+        limit = self.plan.operation_deadline
         end = time.monotonic() + limit
         while not condition():
             if time.monotonic() > end:

@@ -28,6 +28,7 @@ from .stacks import kill_group, members, stacks
 BEAT_SECONDS = 1.0
 POLL_SECONDS = 0.1
 REAP_SECONDS = 3.0
+WATCHED_FACTOR = 2  # of the operation deadline, where the case itself keeps that deadline (Context.until)
 _TAINT_DIED = 1 << 7
 MODULE = "kernel-module"
 DAEMON = "daemon"
@@ -101,6 +102,7 @@ class _Runner:
         self._deadline = deadline
         self._operation = "start"
         self._since = time.monotonic()
+        self._limit = plan.operation_deadline
         self._buffer = b""
         self._end: dict[str, Any] | None = None
 
@@ -135,7 +137,7 @@ class _Runner:
             if now - beat >= BEAT_SECONDS:
                 beat = now
                 emit("beat", case=self._entry.id, operation=self._operation, waiting=round(now - self._since, 1))
-            if now - self._since > self._plan.operation_deadline or now > self._deadline:
+            if now - self._since > self._limit or now > self._deadline:
                 return self._hang(pid, now)
             if ended:
                 time.sleep(0.005)  # the pipe is closed and the process is about to be gone: do not spin
@@ -158,6 +160,8 @@ class _Runner:
             message = json.loads(line)
             if "operation" in message:
                 self._operation, self._since = message["operation"], time.monotonic()
+                # Who waits under the same deadline himself says more of it: he is given the time to.
+                self._limit = self._plan.operation_deadline * (WATCHED_FACTOR if message.get("watched") else 1)
                 emit("operation", case=self._entry.id, operation=self._operation)
             elif "message" in message:
                 self._since = time.monotonic()
@@ -178,7 +182,7 @@ class _Runner:
         where = stacks([pid, *members(self._plan.marker)])
         kill_group(pid)
         stuck = not _reaped(pid)
-        limit = "operation" if waited > self._plan.operation_deadline else "suite"
+        limit = "operation" if waited > self._limit else "suite"
         state = "; it cannot even be killed (uninterruptible sleep)" if stuck else ""
         return Outcome("hang", f"no return from: {self._operation} (waited {waited:.0f} s, {limit} deadline){state}", where)
 
