@@ -27,8 +27,8 @@ FILL = """
 cd {mount}
 cp -a /usr/lib/python3.11/email /etc .
 mkdir -p deep/a/b/c && ln -s ../a deep/link && ln etc/passwd deep/hard && mkfifo deep/pipe && mknod deep/null c 1 3
-dd if=/dev/urandom of=big bs=64k count=200 status=none
-truncate -s 100M sparse && dd if=/dev/urandom of=sparse bs=4k seek=20000 count=3 conv=notrunc status=none
+dd if=/dev/urandom of=big bs=64k count=70 status=none
+truncate -s 24M sparse && dd if=/dev/urandom of=sparse bs=4k seek=5000 count=3 conv=notrunc status=none
 python3 -c "import os; os.setxattr('big', 'user.note', b'kept')"
 for i in $(seq 1 400); do echo $i > deep/a/b/c/file-with-a-rather-long-name-$i; done
 sync
@@ -38,7 +38,7 @@ cd {mount}
 rm -r email && mv etc moved && chmod 600 moved/passwd && chown 7:8 big && truncate -s 1M big
 for i in $(seq 1 2 400); do rm deep/a/b/c/file-with-a-rather-long-name-$i; done
 mkdir new && cp -a /usr/lib/python3.11/json new/
-dd if=/dev/urandom of=new/more bs=64k count=100 status=none
+dd if=/dev/urandom of=new/more bs=64k count=50 status=none
 sync
 """
 
