@@ -30,6 +30,8 @@ from ci.errors import Hang, InfrastructureError, Interrupted, UsageError
 from ci.flood import Flood
 
 POLL_SECONDS = 0.05
+# A look at a whole tree reads /proc of every process on the machine: of the watcher's time it may take one part in so many.
+TREE_SHARE = 20
 KILL_GRACE_SECONDS = 3.0
 DEFAULT_LOG_LIMIT = 256 << 20
 
@@ -322,6 +324,7 @@ class _Watch:
         self._seen: tuple[int, float] = (-1, -1.0)
         self._moved = begin
         self._flood = Flood(limits.folder, limits.folder_bytes) if limits.folder else None
+        self._next_look = begin
 
     def problem(self) -> str | None:
         """A sentence about what is wrong, or None."""
@@ -333,6 +336,16 @@ class _Watch:
             return f"did not end within {self._limits.deadline:g} s and was killed" + self._about_log(size)
         if self._flood is not None and (flooded := self._flood.seen()):
             return flooded
+        if now < self._next_look:
+            return None
+        spent = time.thread_time()
+        try:
+            return self._about_tree(size, now)
+        finally:
+            self._next_look = now + TREE_SHARE * (time.thread_time() - spent)
+
+    def _about_tree(self, size: int, now: float) -> str | None:
+        """What is wrong with the processes: too many, or neither CPU time nor log growth for too long."""
         if self._limits.processes is not None and (count := len(tree(self._process))) > self._limits.processes:
             return f"had {count} processes at a time and was killed; does it call itself?"
         if self._limits.silence is None:
