@@ -34,7 +34,7 @@ SUITES = ("smoke", "crash", "power", "faults", "differential", "stress")
 WORKLOAD_TOOLS = ("fio", "metadata", "vectors")
 REFERENCE_SYSTEMS = ("ext4", "tmpfs", "fuse2fs", "numpy", "faiss", "chroma", "chroma-server", "qdrant-edge")
 PLACES = ("guest", "host")
-BACKINGS = ("memory", "disk")
+BACKINGS = ("memory", "disk", "device")
 FORMAT_VERSION = 1
 
 
@@ -139,7 +139,7 @@ def _artifact(name: str, section: Section, root: Path, kernels: list[str]) -> Ar
     recipe.placeholders(section, "variables", tuple(value for _, value in spec.variables), recipe.PLACEHOLDERS)
     recipe.placeholders(section, "mount", spec.mount, ("{artifact}", "{mountpoint}", "{volume}"))
     for command in spec.prepare:
-        recipe.placeholders(section, "prepare", command, ("{artifact}", "{volume}"))
+        recipe.placeholders(section, "prepare", command, ("{artifact}", "{volume}", "{size}"))
     if spec.vectors is not None and not spec.vectors.is_file():
         section.problem("vectors", f"there is no file {spec.vectors}")
     if spec.mount and not any("{mountpoint}" in word for word in spec.mount):
@@ -305,8 +305,11 @@ def _benchmark(name: str, section: Section, artifacts: list[str]) -> BenchmarkSp
         silence=section.number("silence", 30, least=1),
         place=section.text("place", PLACES[0], PLACES),
         backing=section.text("backing", BACKINGS[0], BACKINGS),
+        size=section.whole("size", 256, least=16, most=1 << 20),
         on_request=section.flag("on_request"),
     )
+    if spec.place == "host" and spec.backing == "device":
+        section.problem("backing", "expected memory or disk: this machine gives away no device")
     section.finish()
     return spec
 

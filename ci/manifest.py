@@ -247,7 +247,8 @@ class BenchmarkSpec:
 
     A system is an artifact's name (with `-in-memory` behind it for one without a volume) or a reference (ci/bench/systems). `silence`
     is the longest time in seconds without a growing log or CPU progress, `deadline` that of one workload in one round. `backing` is
-    where volumes lie: `memory` or `disk`. One that is `on_request` runs only by its name.
+    where volumes lie: `memory`, `disk`, or `device` (a disk of the guest's), `size` how large they are in MiB.
+    One that is `on_request` runs only by its name.
     """
 
     name: str
@@ -258,6 +259,7 @@ class BenchmarkSpec:
     silence: float
     place: str = "guest"
     backing: str = "memory"
+    size: int = 256
     on_request: bool = False
 
 

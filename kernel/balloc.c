@@ -135,6 +135,38 @@ u64 vexfs_goal(const struct inode *inode)
 }
 
 /*
+ * The block of the group whose run is to be freed, to be changed, once it is
+ * known that all of the run is in use. Under the group's lock.
+ */
+static struct buffer_head *vexfs_free_get(handle_t *handle,
+					  struct inode *inode, u64 block,
+					  u32 g, u32 bit, u32 len)
+{
+	struct super_block *sb = inode->i_sb;
+	struct vexfs_group *group = &VEXFS_SB(sb)->group[g];
+	struct vexfs_group_block *gb;
+	struct buffer_head *bh;
+
+	if (!group->pending)
+		group->pending = kzalloc(VEXFS_BBITMAP_BYTES, GFP_NOFS);
+	if (!group->pending)
+		return ERR_PTR(-ENOMEM);
+	if (group->bad || !(group->init & VEXFS_INIT_GROUP))
+		return ERR_PTR(vexfs_corrupt(sb, "group", block, inode->i_ino,
+					     "bitmap"));
+	bh = vexfs_group_get(handle, sb, g);
+	if (IS_ERR(bh))
+		return bh;
+	gb = (struct vexfs_group_block *)bh->b_data;
+	if (find_next_zero_bit_le(gb->bbitmap, bit + len, bit) < bit + len) {
+		brelse(bh);
+		return ERR_PTR(vexfs_corrupt(sb, "group", block, inode->i_ino,
+					     "bitmap"));
+	}
+	return bh;
+}
+
+/*
  * Gives back a run that lies in one group; the caller has checked that it is
  * usable, and revokes it if it was metadata.
  */
@@ -158,27 +190,13 @@ int vexfs_free(handle_t *handle, struct inode *inode, u64 block, u32 len)
 	g = div_u64_rem(block - sbi->groups_start, VEXFS_GROUP_BLOCKS, &bit);
 	group = &sbi->group[g];
 	mutex_lock(vexfs_group_lock(sbi, g));
-	err = -ENOMEM;
-	if (!group->pending)
-		group->pending = kzalloc(VEXFS_BBITMAP_BYTES, GFP_NOFS);
-	if (!group->pending)
-		goto fail;
-	err = -EUCLEAN;
-	if (group->bad || !(group->init & VEXFS_INIT_GROUP)) {
-		vexfs_corrupt(sb, "group", block, inode->i_ino, "bitmap");
-		goto fail;
-	}
-	bh = vexfs_group_get(handle, sb, g);
+	bh = vexfs_free_get(handle, inode, block, g, bit, len);
 	if (IS_ERR(bh)) {
-		err = PTR_ERR(bh);
-		goto fail;
+		mutex_unlock(vexfs_group_lock(sbi, g));
+		kfree(freed);
+		return PTR_ERR(bh);
 	}
 	gb = (struct vexfs_group_block *)bh->b_data;
-	if (find_next_zero_bit_le(gb->bbitmap, bit + len, bit) < bit + len) {
-		vexfs_corrupt(sb, "group", block, inode->i_ino, "bitmap");
-		brelse(bh);
-		goto fail;
-	}
 	for (i = bit; i < bit + len; i++) {
 		__clear_bit_le(i, gb->bbitmap);
 		__set_bit_le(i, group->pending);
@@ -199,11 +217,6 @@ int vexfs_free(handle_t *handle, struct inode *inode, u64 block, u32 len)
 		err = vexfs_summary_put(handle, sb, g);
 	mutex_unlock(vexfs_group_lock(sbi, g));
 	inode_sub_bytes(inode, (loff_t)len << VEXFS_BLOCK_BITS);
-	return err;
-
-fail:
-	mutex_unlock(vexfs_group_lock(sbi, g));
-	kfree(freed);
 	return err;
 }
 

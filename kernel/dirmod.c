@@ -137,6 +137,43 @@ static u32 vexfs_split_point(const struct vexfs_leaf *leaf, u64 *key)
 	return best;
 }
 
+/* Moves what is behind @keep (bytes of a leaf, or entries) to an empty block. */
+static void vexfs_dir_move(struct vexfs_index *from, struct vexfs_index *to,
+			   int keep)
+{
+	to->h.magic = from->h.magic;
+	to->level = from->level;
+	if (!from->level) {
+		struct vexfs_leaf *old = (void *)from, *new = (void *)to;
+		int used = le16_to_cpu(old->used);
+
+		memcpy(new->data, &old->data[keep], used - keep);
+		memset(&old->data[keep], 0, used - keep);
+		new->used = cpu_to_le16(used - keep);
+		old->used = cpu_to_le16(keep);
+	} else {
+		int all = le16_to_cpu(from->entries);
+
+		memcpy(to->e, &from->e[keep], (all - keep) * sizeof(*to->e));
+		memset(&from->e[keep], 0, (all - keep) * sizeof(*to->e));
+		to->entries = cpu_to_le16(all - keep);
+		from->entries = cpu_to_le16(keep);
+	}
+}
+
+static void vexfs_index_insert(struct vexfs_index *index, int at, u64 key,
+			       __le32 lblk)
+{
+	int n = le16_to_cpu(index->entries);
+
+	memmove(&index->e[at + 1], &index->e[at],
+		(n - at) * sizeof(*index->e));
+	index->e[at].key = cpu_to_le64(key);
+	index->e[at].lblk = lblk;
+	index->e[at].zero = 0;
+	index->entries = cpu_to_le16(n + 1);
+}
+
 /* Splits the block at level @i of the path; its parent has room. */
 static int vexfs_dir_split(handle_t *handle, struct inode *dir,
 			   struct vexfs_dpath *path, int i)
@@ -173,30 +210,8 @@ static int vexfs_dir_split(handle_t *handle, struct inode *dir,
 		err = vexfs_access(handle, sb, path->bh[i - 1]);
 	if (err)
 		goto out;
-	new->h.magic = child->h.magic;
-	new->level = child->level;
-	if (!child->level) {
-		struct vexfs_leaf *from = (void *)child, *to = (void *)new;
-		int used = le16_to_cpu(from->used);
-
-		memcpy(to->data, &from->data[keep], used - keep);
-		memset(&from->data[keep], 0, used - keep);
-		to->used = cpu_to_le16(used - keep);
-		from->used = cpu_to_le16(keep);
-	} else {
-		int all = le16_to_cpu(child->entries);
-
-		memcpy(new->e, &child->e[keep], (all - keep) * sizeof(*new->e));
-		memset(&child->e[keep], 0, (all - keep) * sizeof(*new->e));
-		new->entries = cpu_to_le16(all - keep);
-		child->entries = cpu_to_le16(keep);
-	}
-	memmove(&parent->e[at + 1], &parent->e[at],
-		(n - at) * sizeof(*parent->e));
-	parent->e[at].key = cpu_to_le64(key);
-	parent->e[at].lblk = new->lblk;
-	parent->e[at].zero = 0;
-	parent->entries = cpu_to_le16(n + 1);
+	vexfs_dir_move(child, new, keep);
+	vexfs_index_insert(parent, at, key, new->lblk);
 	err = vexfs_dirty(handle, sb, bh);
 	if (!err)
 		err = vexfs_dirty(handle, sb, path->bh[i]);

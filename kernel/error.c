@@ -45,9 +45,21 @@ static void vexfs_react(struct super_block *sb, const char *type, u64 block,
 	queue_work(system_unbound_wq, &sbi->error_work);
 }
 
+/* Where no block is at fault by itself, the place is that of the inode. */
+static u64 vexfs_place(struct super_block *sb, u64 block, u64 ino)
+{
+	struct vexfs_sb_info *sbi = VEXFS_SB(sb);
+
+	if (block || !ino || ino > (u64)sbi->groups * sbi->ipg)
+		return block;
+	return vexfs_group_start(sbi, (u32)(ino - 1) / sbi->ipg) + 1 +
+	       (u32)(ino - 1) % sbi->ipg / VEXFS_INODES_PER_BLOCK;
+}
+
 int vexfs_corrupt(struct super_block *sb, const char *type, u64 block, u64 ino,
 		  const char *check)
 {
+	block = vexfs_place(sb, block, ino);
 	if (vexfs_may_say(sb)) {
 		if (ino)
 			pr_err("vexfs (%s): corrupt %s at block %llu (inode %llu): %s\n",
@@ -73,6 +85,7 @@ int vexfs_corrupt_val(struct super_block *sb, const char *type, u64 block,
 int vexfs_io_error(struct super_block *sb, const char *type, u64 block,
 		   u64 ino, bool write, int err)
 {
+	block = vexfs_place(sb, block, ino);
 	if (vexfs_may_say(sb)) {
 		if (ino)
 			pr_err("vexfs (%s): cannot %s %s at block %llu (inode %llu): errno %d\n",

@@ -4,9 +4,6 @@
  */
 #include "vexfs.h"
 
-#define VEXFS_PIECES		4	/* extents freed by a handle */
-#define VEXFS_PIECE_REVOKES	256	/* metadata blocks revoked by a handle */
-
 static int vexfs_revoke(handle_t *handle, struct inode *inode, u64 block)
 {
 	struct super_block *sb = inode->i_sb;
@@ -74,6 +71,58 @@ static int vexfs_free_run(handle_t *handle, struct inode *inode, u64 block,
 	return vexfs_free(handle, inode, block, len);
 }
 
+/* Finds the last extent that reaches into [@first, @last]: 1, or 0 for none. */
+static int vexfs_last_extent(struct inode *inode, u32 first, u32 last,
+			     struct vexfs_path *path)
+{
+	const struct vexfs_extent *x;
+	struct vexfs_node *leaf;
+	u32 key;
+	int err;
+
+	for (;;) {
+		err = vexfs_path_find(inode, last, path);
+		if (err)
+			return err;
+		leaf = &path->node[path->depth];
+		x = &leaf->e[leaf->pos];
+		if (leaf->pos >= 0 &&
+		    le32_to_cpu(x->lblk) +
+		    (le32_to_cpu(x->len) & VEXFS_EXT_LEN) > first)
+			return 1;
+		/* The first key of a leaf need not be exact: look before it. */
+		key = leaf->pos < 0 && path->depth ?
+		      le32_to_cpu(leaf[-1].e[leaf[-1].pos].lblk) : 0;
+		vexfs_path_put(path);
+		if (!key || key > last || key <= first)
+			return 0;
+		last = key - 1;	/* less each time, so this ends */
+	}
+}
+
+/* Takes [@from, @to) out of the extent at the leaf's position. */
+static void vexfs_cut(struct vexfs_node *leaf, u32 from, u32 to)
+{
+	struct vexfs_extent *x = &leaf->e[leaf->pos];
+	u32 l = le32_to_cpu(x->lblk), len = le32_to_cpu(x->len) & VEXFS_EXT_LEN;
+	u32 flag = le32_to_cpu(x->len) & VEXFS_EXT_UNWRITTEN;
+	u32 rest = l + len - to;
+	u64 p = le64_to_cpu(x->pblk);
+
+	if (from > l) {
+		x->len = cpu_to_le32((from - l) | flag);
+		if (rest)
+			vexfs_node_insert(leaf, leaf->pos + 1, to, rest | flag,
+					  p + (to - l));
+	} else if (rest) {
+		x->lblk = cpu_to_le32(to);
+		x->len = cpu_to_le32(rest | flag);
+		x->pblk = cpu_to_le64(p + (to - l));
+	} else {
+		vexfs_node_delete(leaf, leaf->pos);
+	}
+}
+
 /*
  * Unmaps the last extent, or part of one, that lies in [@first, @last].
  * Returns 1 if there may be more, 0 if nothing is left there.
@@ -83,40 +132,20 @@ static int vexfs_remove_last(handle_t *handle, struct inode *inode, u32 first,
 {
 	struct vexfs_path path;
 	struct vexfs_node *leaf;
-	struct vexfs_extent *x;
-	u32 l, len, flag, from, to, cut;
-	u64 p;
+	u32 l, end, from, to;
 	bool meta;
+	u64 p;
 	int err;
 
-again:
-	err = vexfs_path_find(inode, last, &path);
-	if (err)
+	err = vexfs_last_extent(inode, first, last, &path);
+	if (err <= 0)
 		return err;
 	leaf = &path.node[path.depth];
-	if (leaf->pos < 0) {
-		/* The first key of a leaf need not be exact: look before it. */
-		u32 key = path.depth ?
-			  le32_to_cpu(path.node[path.depth - 1]
-				      .e[path.node[path.depth - 1].pos].lblk) : 0;
-
-		vexfs_path_put(&path);
-		if (!key || key > last || key <= first)
-			return 0;
-		last = key - 1;	/* less each time, so this ends */
-		goto again;
-	}
-	x = &leaf->e[leaf->pos];
-	l = le32_to_cpu(x->lblk);
-	len = le32_to_cpu(x->len) & VEXFS_EXT_LEN;
-	flag = le32_to_cpu(x->len) & VEXFS_EXT_UNWRITTEN;
-	p = le64_to_cpu(x->pblk);
-	if (l + len <= first) {
-		vexfs_path_put(&path);
-		return 0;
-	}
+	l = le32_to_cpu(leaf->e[leaf->pos].lblk);
+	end = l + (le32_to_cpu(leaf->e[leaf->pos].len) & VEXFS_EXT_LEN);
+	p = le64_to_cpu(leaf->e[leaf->pos].pblk);
 	from = max(l, first);
-	to = min(l + len - 1, last) + 1;	/* exclusive */
+	to = min(end - 1, last) + 1;	/* exclusive */
 	meta = vexfs_is_meta(inode, to - 1);
 	if (meta) {
 		if (!vexfs_is_meta(inode, from))
@@ -124,7 +153,7 @@ again:
 		from = max(from, to > *revokes ? to - *revokes : 0);
 		*revokes -= to - from;
 	}
-	if (from > l && to < l + len) {
+	if (from > l && to < end) {
 		/* A hole in the middle: room for the second part first. */
 		vexfs_path_put(&path);
 		err = vexfs_ext_room(handle, inode, from, 1);
@@ -134,58 +163,56 @@ again:
 		if (err)
 			return err;
 		leaf = &path.node[path.depth];
-		x = &leaf->e[leaf->pos];
 	}
 	err = vexfs_path_access(handle, inode, leaf);
-	if (err)
-		goto out;
-	err = vexfs_free_run(handle, inode, p + (from - l), to - from, meta);
-	if (err)
-		goto out;
-	cut = l + len - to;
-	if (from > l) {
-		x->len = cpu_to_le32((from - l) | flag);
-		if (cut)
-			vexfs_node_insert(leaf, leaf->pos + 1, to, cut | flag,
-					  p + (to - l));
-	} else if (cut) {
-		x->lblk = cpu_to_le32(to);
-		x->len = cpu_to_le32(cut | flag);
-		x->pblk = cpu_to_le64(p + (to - l));
-	} else {
-		vexfs_node_delete(leaf, leaf->pos);
+	if (!err)
+		err = vexfs_free_run(handle, inode, p + (from - l), to - from,
+				     meta);
+	if (!err) {
+		vexfs_cut(leaf, from, to);
+		VEXFS_I(inode)->ext_version++;
+		/* The root is in the inode, which vexfs_prune() writes. */
+		if (leaf->bh)
+			err = vexfs_dirty(handle, inode->i_sb, leaf->bh);
 	}
-	err = vexfs_path_dirty(handle, inode, leaf);
 	if (!err)
 		err = vexfs_prune(handle, inode, &path);
-	if (!err)
-		err = 1;
-out:
 	vexfs_path_put(&path);
-	return err;
+	return err ? err : 1;
+}
+
+/*
+ * Frees blocks of [@first, @last], from the end, as many as a handle of
+ * VEXFS_REMOVE_CREDITS can. Returns 1 if there may be more, 0 if none is left.
+ */
+int vexfs_remove_some(handle_t *handle, struct inode *inode, u32 first,
+		      u32 last)
+{
+	struct vexfs_inode_info *vi = VEXFS_I(inode);
+	u32 revokes = VEXFS_PIECE_REVOKES;
+	int i, more = 1;
+
+	down_write(&vi->ext_sem);
+	for (i = 0; i < VEXFS_PIECES && more > 0 && revokes; i++)
+		more = vexfs_remove_last(handle, inode, first, last, &revokes);
+	up_write(&vi->ext_sem);
+	return more;
 }
 
 /* Frees the blocks of [@first, @last], from the end, in several handles. */
 int vexfs_remove_range(struct inode *inode, u32 first, u32 last)
 {
-	struct vexfs_inode_info *vi = VEXFS_I(inode);
-	int credits = 4 * VEXFS_PIECES + 24, i, more = 1;
 	handle_t *handle;
+	int more;
 
-	while (more > 0) {
-		u32 revokes = VEXFS_PIECE_REVOKES;
-
-		handle = vexfs_start(inode->i_sb, credits,
-				     VEXFS_PIECE_REVOKES + 24);
+	do {
+		handle = vexfs_start(inode->i_sb, VEXFS_REMOVE_CREDITS,
+				     VEXFS_REMOVE_REVOKES);
 		if (IS_ERR(handle))
 			return PTR_ERR(handle);
-		down_write(&vi->ext_sem);
-		for (i = 0; i < VEXFS_PIECES && more > 0 && revokes; i++)
-			more = vexfs_remove_last(handle, inode, first, last,
-						 &revokes);
-		up_write(&vi->ext_sem);
+		more = vexfs_remove_some(handle, inode, first, last);
 		more = vexfs_stop(handle, min(more, 0)) ?: more;
 		cond_resched();
-	}
+	} while (more > 0);
 	return more;
 }

@@ -35,9 +35,16 @@ int vexfs_extend(struct inode *inode, loff_t from)
 	return err;
 }
 
+static ssize_t vexfs_read_iter(struct kiocb *iocb, struct iov_iter *to)
+{
+	return iocb->ki_flags & IOCB_DIRECT ? vexfs_direct_read(iocb, to) :
+					      generic_file_read_iter(iocb, to);
+}
+
 static ssize_t vexfs_write_iter(struct kiocb *iocb, struct iov_iter *from)
 {
 	struct inode *inode = file_inode(iocb->ki_filp);
+	bool sync = false;
 	ssize_t ret;
 	int err;
 
@@ -54,10 +61,15 @@ static ssize_t vexfs_write_iter(struct kiocb *iocb, struct iov_iter *from)
 		ret = err;
 		goto unlock;
 	}
-	ret = vexfs_buffered_write(iocb, from, &vexfs_write_ops);
+	ret = iocb->ki_flags & IOCB_DIRECT ? vexfs_direct_write(iocb, from) :
+					     -ENOTBLK;
+	if (ret == -ENOTBLK) {
+		sync = true;	/* a direct write has done it by itself */
+		ret = vexfs_buffered_write(iocb, from, &vexfs_write_ops);
+	}
 unlock:
 	inode_unlock(inode);
-	if (ret > 0)
+	if (ret > 0 && sync)
 		ret = generic_write_sync(iocb, ret);
 	return ret;
 }
@@ -180,6 +192,7 @@ int vexfs_setattr(struct mnt_idmap *idmap, struct dentry *dentry,
 	if (err)
 		return err;
 	if (attr->ia_valid & ATTR_SIZE) {
+		inode_dio_wait(inode);
 		filemap_invalidate_lock(inode->i_mapping);
 		err = vexfs_truncate(inode, attr->ia_size);
 		filemap_invalidate_unlock(inode->i_mapping);
@@ -265,6 +278,7 @@ static long vexfs_fallocate(struct file *file, int mode, loff_t offset,
 	if (mode & ~(FALLOC_FL_KEEP_SIZE | FALLOC_FL_PUNCH_HOLE))
 		return -EOPNOTSUPP;
 	inode_lock(inode);
+	inode_dio_wait(inode);
 	filemap_invalidate_lock(inode->i_mapping);
 	err = 0;
 	if (!(mode & FALLOC_FL_KEEP_SIZE))
@@ -310,12 +324,18 @@ static loff_t vexfs_llseek(struct file *file, loff_t offset, int whence)
 	return generic_file_llseek(file, offset, whence);
 }
 
+static int vexfs_open(struct inode *inode, struct file *file)
+{
+	file->f_mode |= FMODE_CAN_ODIRECT;
+	return generic_file_open(inode, file);
+}
+
 const struct file_operations vexfs_file_ops = {
 	.llseek		= vexfs_llseek,
-	.read_iter	= generic_file_read_iter,
+	.read_iter	= vexfs_read_iter,
 	.write_iter	= vexfs_write_iter,
 	.mmap		= vexfs_mmap,
-	.open		= generic_file_open,
+	.open		= vexfs_open,
 	.fsync		= vexfs_fsync,
 	.fallocate	= vexfs_fallocate,
 	.splice_read	= vexfs_splice_read,

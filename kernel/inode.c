@@ -3,7 +3,11 @@
  * Inodes: read and checked, written, made, changed, and evicted.
  */
 
+#include <linux/pagemap.h>
+
 #include "vexfs.h"
+
+#define VEXFS_DELETE_CREDITS	16
 
 static __le64 vexfs_encode_time(struct timespec64 ts)
 {
@@ -72,20 +76,24 @@ void vexfs_set_ops(struct inode *inode)
 	}
 }
 
-/* @maybe: a free inode is no corruption, but -ENOENT. */
-static int vexfs_fill(struct inode *inode, u64 block,
-		      const struct vexfs_inode *raw, bool maybe)
+/* Large folios for contents, but a store's: it is taken page by page. */
+void vexfs_set_folios(struct inode *inode)
+{
+	if (S_ISREG(inode->i_mode) && !vexfs_is_store(inode))
+		mapping_set_large_folios(inode->i_mapping);
+}
+
+/* Is what the table has an inode, whole, and possible? */
+static int vexfs_raw_verify(struct inode *inode, u64 block,
+			    const struct vexfs_inode *raw)
 {
 	struct super_block *sb = inode->i_sb;
 	struct vexfs_sb_info *sbi = VEXFS_SB(sb);
-	struct vexfs_inode_info *vi = VEXFS_I(inode);
 	__le32 ino = cpu_to_le32(inode->i_ino);
 	static const __le32 zero;
 	const char *check;
 	u32 crc;
 
-	if (maybe && !raw->mode)
-		return -ENOENT;
 	if (raw->magic != VEXFS_MAGIC_INODE)
 		return vexfs_corrupt_val(sb, "inode", block, inode->i_ino,
 					 "magic", le32_to_cpu(raw->magic),
@@ -99,9 +107,23 @@ static int vexfs_fill(struct inode *inode, u64 block,
 					 "checksum",
 					 le32_to_cpu(raw->checksum), crc);
 	check = vexfs_raw_check(sb, block, inode->i_ino, raw);
-	if (check)
-		return vexfs_corrupt(sb, "inode", block, inode->i_ino, check);
+	return check ? vexfs_corrupt(sb, "inode", block, inode->i_ino, check) :
+		       0;
+}
 
+/* @maybe: a free inode is no corruption, but -ENOENT. */
+static int vexfs_fill(struct inode *inode, u64 block,
+		      const struct vexfs_inode *raw, bool maybe)
+{
+	struct super_block *sb = inode->i_sb;
+	struct vexfs_inode_info *vi = VEXFS_I(inode);
+	int err;
+
+	if (maybe && !raw->mode)
+		return -ENOENT;
+	err = vexfs_raw_verify(inode, block, raw);
+	if (err)
+		return err;
 	inode->i_mode = le16_to_cpu(raw->mode);
 	i_uid_write(inode, le32_to_cpu(raw->uid));
 	i_gid_write(inode, le32_to_cpu(raw->gid));
@@ -126,8 +148,7 @@ static int vexfs_fill(struct inode *inode, u64 block,
 	inode->i_rdev = new_decode_dev(le32_to_cpu(raw->rdev));
 	if (S_ISREG(inode->i_mode) || S_ISDIR(inode->i_mode) ||
 	    (S_ISLNK(inode->i_mode) && inode->i_size > VEXFS_ROOT_BYTES)) {
-		int err = vexfs_root_check(sb, block, inode->i_ino, &vi->root);
-
+		err = vexfs_root_check(sb, block, inode->i_ino, &vi->root);
 		if (err)
 			return err;
 	} else if (S_ISLNK(inode->i_mode)) {
@@ -140,6 +161,7 @@ static int vexfs_fill(struct inode *inode, u64 block,
 			return -ENOMEM;
 	}
 	vexfs_set_ops(inode);
+	vexfs_set_folios(inode);
 	return 0;
 }
 
@@ -317,28 +339,50 @@ static void vexfs_orphan_lost(struct vexfs_sb_info *sbi,
 	mutex_unlock(&sbi->orphan_lock);
 }
 
-/* Frees an inode without a name: its blocks, in pieces, and then itself. */
-static int vexfs_delete(struct inode *inode)
+/* Frees an inode that maps no block any more. */
+static int vexfs_delete_self(handle_t *handle, struct inode *inode)
 {
-	bool mapped = S_ISREG(inode->i_mode) || S_ISDIR(inode->i_mode) ||
-		      (S_ISLNK(inode->i_mode) && !inode->i_link);
-	handle_t *handle;
 	int err;
 
-	if (mapped) {
-		err = vexfs_remove_range(inode, 0, VEXFS_MAX_LBLK);
-		if (err)
-			return err;
-	}
-	handle = vexfs_start(inode->i_sb, 16, 1);
-	if (IS_ERR(handle))
-		return PTR_ERR(handle);
 	err = vexfs_xattr_free(handle, inode);
 	if (!err)
 		err = vexfs_orphan_del(handle, inode);
 	if (!err)
 		err = vexfs_ifree(handle, inode);
-	return vexfs_stop(handle, err);
+	return err;
+}
+
+/*
+ * Frees an inode without a name: its blocks, in pieces, and itself with the
+ * last piece, or by a handle of its own where the journal is too short.
+ */
+static int vexfs_delete(struct inode *inode)
+{
+	bool mapped = S_ISREG(inode->i_mode) || S_ISDIR(inode->i_mode) ||
+		      (S_ISLNK(inode->i_mode) && !inode->i_link);
+	int credits = VEXFS_REMOVE_CREDITS + VEXFS_DELETE_CREDITS, err;
+	handle_t *handle;
+
+	if (mapped && credits > VEXFS_SB(inode->i_sb)->credits) {
+		err = vexfs_remove_range(inode, 0, VEXFS_MAX_LBLK);
+		if (err)
+			return err;
+		mapped = false;
+	}
+	do {
+		handle = vexfs_start(inode->i_sb,
+				     mapped ? credits : VEXFS_DELETE_CREDITS,
+				     mapped ? VEXFS_REMOVE_REVOKES + 1 : 1);
+		if (IS_ERR(handle))
+			return PTR_ERR(handle);
+		err = mapped ? vexfs_remove_some(handle, inode, 0,
+						 VEXFS_MAX_LBLK) : 0;
+		if (!err)
+			err = vexfs_delete_self(handle, inode);
+		err = vexfs_stop(handle, min(err, 0)) ?: err;
+		cond_resched();
+	} while (err > 0);
+	return err;
 }
 
 void vexfs_evict_inode(struct inode *inode)

@@ -155,7 +155,7 @@ static int vexfs_map_blocks(VEXFS_MAP_BLOCKS_ARGS)
 }
 
 /* The data is on the disk: now the metadata may say so. */
-static int vexfs_io_done(struct inode *inode, loff_t pos, size_t size)
+int vexfs_io_done(struct inode *inode, loff_t pos, size_t size)
 {
 	struct vexfs_inode_info *vi = VEXFS_I(inode);
 	struct super_block *sb = inode->i_sb;

@@ -42,7 +42,18 @@ int vexfs_ext_alloc(handle_t *handle, struct inode *inode, u32 lblk, u32 want,
 		    bool unwritten, struct vexfs_map *map);
 int vexfs_ext_convert(handle_t *handle, struct inode *inode, u32 lblk,
 		      u32 len);
+
+/* extfree.c: what one handle can take, and what it needs for that */
+#define VEXFS_PIECES		4	/* extents freed */
+#define VEXFS_PIECE_REVOKES	256	/* metadata blocks revoked */
+#define VEXFS_REMOVE_CREDITS	(4 * VEXFS_PIECES + 24)
+#define VEXFS_REMOVE_REVOKES	(VEXFS_PIECE_REVOKES + 24)
+
+int vexfs_remove_some(handle_t *handle, struct inode *inode, u32 first,
+		      u32 last);
 int vexfs_remove_range(struct inode *inode, u32 first, u32 last);
+
+/* extmod.c again */
 int vexfs_path_dirty(handle_t *handle, struct inode *inode,
 		     struct vexfs_node *node);
 void vexfs_node_insert(struct vexfs_node *node, int at, u32 lblk, u32 len,

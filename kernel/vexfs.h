@@ -286,6 +286,7 @@ int vexfs_setattr(struct mnt_idmap *idmap, struct dentry *dentry,
 int vexfs_getattr(struct mnt_idmap *idmap, const struct path *path,
 		  struct kstat *stat, u32 mask, unsigned int flags);
 void vexfs_set_ops(struct inode *inode);
+void vexfs_set_folios(struct inode *inode);
 
 /* namei.c and rename.c */
 void vexfs_drop_subdir(struct inode *dir);
@@ -371,8 +372,13 @@ ssize_t vexfs_listxattr(struct dentry *dentry, char *buffer, size_t size);
 extern const struct iomap_ops vexfs_read_ops;
 extern const struct iomap_ops vexfs_write_ops;
 extern const struct address_space_operations vexfs_aops;
+int vexfs_io_done(struct inode *inode, loff_t pos, size_t size);
 void vexfs_io_work(struct work_struct *work);
 int vexfs_zero(struct inode *inode, loff_t pos, loff_t len);
+
+/* direct.c */
+ssize_t vexfs_direct_read(struct kiocb *iocb, struct iov_iter *to);
+ssize_t vexfs_direct_write(struct kiocb *iocb, struct iov_iter *from);
 
 /* file.c */
 int vexfs_fsync(struct file *file, loff_t start, loff_t end, int datasync);

@@ -123,7 +123,7 @@ def attributes(mount: str) -> dict[str, Any]:
 
 
 def contents(mount: str) -> dict[str, Any]:
-    """mmap and read agree at once; holes are found; what fallocate reserves reads as zeros; O_DIRECT is refused."""
+    """mmap and read agree at once; holes are found; what fallocate reserves reads as zeros."""
     path = f"{mount}/contents"
     handle = os.open(path, os.O_CREAT | os.O_RDWR)
     os.ftruncate(handle, 64 * PAGE)
@@ -143,8 +143,39 @@ def contents(mount: str) -> dict[str, Any]:
     told["reserved"] = [(os.fstat(handle).st_blocks - blocks) // 8, os.pread(handle, 4 * PAGE, 20 * PAGE).strip(b"\0") == b""]
     told["punched"] = LIBC.fallocate(handle, 3, ctypes.c_long(5 * PAGE), ctypes.c_long(PAGE))
     told["after punch"] = [os.lseek(handle, 0, os.SEEK_DATA) // PAGE, os.pread(handle, 5, 5 * PAGE) == bytes(5)]
-    told["direct"] = failure(os.open, path, os.O_RDWR | os.O_DIRECT)
     os.close(handle)
+    return told
+
+
+def direct(mount: str) -> dict[str, Any]:
+    """O_DIRECT and the page cache see each other's bytes; holes, parts of blocks, the end of the file, wrong alignment."""
+    path = f"{mount}/direct"
+    plain, handle = os.open(path, os.O_CREAT | os.O_RDWR), os.open(path, os.O_RDWR | os.O_DIRECT)
+    window = mmap.mmap(-1, 4 * PAGE)  # aligned, as O_DIRECT wants it
+
+    def put(text: bytes, size: int, at: int) -> int:
+        window[:size] = text * (size // len(text))
+        return os.pwritev(handle, [memoryview(window)[:size]], at)
+
+    def get(size: int, at: int) -> bytes:
+        return window[: os.preadv(handle, [memoryview(window)[:size]], at)]
+
+    told: dict[str, Any] = {"into a hole": [put(b"d", 2 * PAGE, PAGE), os.fstat(plain).st_size // PAGE]}
+    told["read through the cache"] = os.pread(plain, 4 * PAGE, 0) == bytes(PAGE) + b"d" * 2 * PAGE
+    os.pwrite(plain, b"cached", PAGE)
+    told["sees what is cached"] = get(PAGE, PAGE) == b"cached" + b"d" * (PAGE - 6)
+    put(b"over", PAGE, PAGE)
+    told["the cache sees it"] = os.pread(plain, PAGE, PAGE) == b"over" * (PAGE // 4)
+    put(b"part", 512, 5 * PAGE + 512)
+    told["part of a block"] = os.pread(plain, PAGE, 5 * PAGE) == bytes(512) + b"part" * 128
+    told["size"] = os.fstat(plain).st_size - 5 * PAGE
+    os.pwrite(plain, b"end", 6 * PAGE)
+    told["the rest is zero"] = os.pread(plain, PAGE + 3, 5 * PAGE) == bytes(512) + b"part" * 128 + bytes(PAGE - 1024) + b"end"
+    told["short at the end"] = len(get(4 * PAGE, 4 * PAGE)) - 2 * PAGE
+    told["behind the end"] = len(get(PAGE, 9 * PAGE))
+    told["not aligned"] = [failure(put, b"x", 100, 0), failure(get, 512, 100)]
+    os.close(handle)
+    os.close(plain)
     return told
 
 
@@ -247,6 +278,7 @@ STEPS: dict[str, Callable[..., dict[str, Any]]] = {
     "names": names,
     "attributes": attributes,
     "contents": contents,
+    "direct": direct,
     "counts": counts,
     "discard": discard,
     "remount": remount,

@@ -5,8 +5,11 @@ from __future__ import annotations
 
 import shutil
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
+
+import pytest
 
 from ci import deploy, process, splat, store
 from ci.manifest import ArtifactSpec, SuiteSpec
@@ -15,8 +18,10 @@ from ci.process import Limits
 from ci.validate import run_suite
 from ci.vm.guest import guest
 from ci.vm.machine import Machine
-from tests.vm_guest import SPEC, TCG, boot
+from tests.vm_guest import KERNEL, SPEC, TCG, boot
 
+# For a fixture that wants a guest of every kernel that the module is for: the first always, the others in soak runs.
+KERNELS = (KERNEL, pytest.param("debian-6.12", marks=pytest.mark.soak))
 ZOO = Path(__file__).resolve().parent / "zoo"
 
 
@@ -32,9 +37,10 @@ class Since(Machine):
 
 
 class SmokeGuest:
-    """Boots a guest when it is first asked for."""
+    """Boots a guest when it is first asked for; `kernel` is one of vexci.yaml's."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, kernel: str = KERNEL) -> None:
+        self._spec = replace(SPEC, kernel=kernel)
         self.run = store.RunFolder(folder)
         self._folder = folder
         self._stack = ExitStack()
@@ -58,7 +64,9 @@ class SmokeGuest:
             self.discard()
             self._count += 1
             name = f"smoke-{self._count}"
-            started = guest(SPEC, boot(), accelerator=TCG, run=self.run, root=self._folder, name=name, progress=print, warm=True)
+            started = guest(
+                self._spec, boot(self._spec.kernel), accelerator=TCG, run=self.run, root=self._folder, name=name, progress=print, warm=True
+            )
             self._machine = self._stack.enter_context(started)
             self._machine.splat = splat.failure
         return self._machine

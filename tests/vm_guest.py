@@ -18,20 +18,22 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(HERE))
 
-from ci import images, kernels, leftovers, process, store  # noqa: E402
+from ci import config, images, kernels, leftovers, process, store  # noqa: E402
 from ci.images.boot import FAILED, boot_files  # noqa: E402
 from ci.manifest import ImageSpec, KernelSpec, MachineSpec  # noqa: E402
 from ci.model import Accelerator  # noqa: E402
 from ci.vm import guest as guests  # noqa: E402
 from ci.vm.boot import Boot  # noqa: E402
 
-SPEC = MachineSpec("default", "debian-12", "debian-6.1", memory=512, uri=os.environ.get("VEXCI_TEST_URI", "private"))
+KERNEL = "debian-6.1"
+SPEC = MachineSpec("default", "debian-12", KERNEL, memory=512, uri=os.environ.get("VEXCI_TEST_URI", "private"))
 TCG = Accelerator("tcg", "tests run alike on every machine")
 
 
-def boot() -> Boot:
-    """The boot files and the root disk, from the cache or made now."""
-    kernel = kernels.resolve(KernelSpec("debian-6.1", "apt", "6.1-cloud"), say=print)
+def boot(name: str = KERNEL) -> Boot:
+    """The boot files of a kernel (`debian-6.1`, or as vexci.yaml has it) and the root disk, from the cache or made now."""
+    spec = KernelSpec(KERNEL, "apt", "6.1-cloud") if name == KERNEL else config.read(HERE / "vexci.yaml").kernel(name)
+    kernel = kernels.resolve(spec, say=print)
     files = boot_files(kernel, say=print)
     log = store.cache_dir() / "tests" / "image.log"
     log.parent.mkdir(parents=True, exist_ok=True)

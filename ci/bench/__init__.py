@@ -5,7 +5,7 @@ from ci.bench import baseline
 from ci.bench.compare import comparisons
 from ci.bench.details import details
 from ci.bench.runner import run
-from ci.bench.system import System, of_artifact, slowed
+from ci.bench.system import System, of_artifact, on_device, slowed
 from ci.bench.systems import reference
 
-__all__ = ["System", "baseline", "comparisons", "details", "of_artifact", "reference", "run", "slowed"]
+__all__ = ["System", "baseline", "comparisons", "details", "of_artifact", "on_device", "reference", "run", "slowed"]

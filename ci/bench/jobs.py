@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path, PurePosixPath
 
 from ci.bench.guest.agent import RESULT_MARK, Job
-from ci.bench.system import System
+from ci.bench.system import SIZE, System
 from ci.bench.workloads import Setting, Workload
 from ci.errors import InfrastructureError
 from ci.guest import Guest, GuestResult
@@ -59,7 +59,13 @@ def job(spec: BenchmarkSpec, system: System, workload: Workload, place: Place, l
     mountpoint = f"{folder}/mnt"
 
     def filled(words: tuple[str, ...]) -> list[str]:
-        fields = {"{mountpoint}": mountpoint, "{work}": folder, "{artifact}": system.guest_path, "{python}": place.python}
+        fields = {
+            "{mountpoint}": mountpoint,
+            "{work}": folder,
+            "{artifact}": system.guest_path,
+            "{python}": place.python,
+            SIZE: f"{spec.size}M",
+        }
         for key, value in fields.items():
             words = tuple(word.replace(key, value) for word in words)
         return list(words)

@@ -14,6 +14,8 @@ VOLATILE = "volatile (memory)"
 DURABLE = "durable (disk)"
 BACKING = "{work}/backing"
 BACKING_SIZE = "768m"
+SIZE = "{size}"
+DEVICE = "durable (a disk of the guest, flushed to the host's disk)"
 # How a system is reached; only the like are compared.
 CONTROL = " (slowed control)"
 IN_MEMORY = "-in-memory"  # after an artifact's name
@@ -23,11 +25,12 @@ SERVER = "a server over loopback"
 
 @dataclass(frozen=True)
 class System:
-    """One system. The argv lists may hold {mountpoint}, {work} (an empty folder of this measurement) and {artifact}.
+    """One system. The argv lists may hold {mountpoint}, {work} (an empty folder of this measurement), {size} and {artifact}.
 
     `filesystem` is the type that mountinfo must show, `foreground` says that the mount command is a daemon that stays,
-    `below` are mount points that `setup` makes. `durability` says what survives a power loss after fsync; it is part of
-    the fingerprint. `guest_path` is where the artifact lies in the guest; empty for a reference.
+    `below` are mount points that `setup` makes; `make` are those commands of it that make the `volume`. `durability` says what
+    survives a power loss after fsync; it is part of the fingerprint. `guest_path` is where the artifact lies in the guest; empty
+    for a reference.
 
     A system without a `filesystem` mounts nothing: `mount` is then the server that stays (or empty for a library), `ready` the
     command that ends with 0 once it answers; both may hold {port}, a free one. `engine` is its adapter in ci/bench/vectors, with the
@@ -41,6 +44,8 @@ class System:
     foreground: bool = False
     setup: tuple[tuple[str, ...], ...] = ()
     below: tuple[str, ...] = ()
+    volume: str = ""
+    make: tuple[tuple[str, ...], ...] = ()
     durability: str = VOLATILE
     guest_path: str = ""
     artifact: Artifact | None = None
@@ -71,13 +76,16 @@ def of_artifact(spec: ArtifactSpec, artifact: Artifact, guest_path: str, *, on_d
     _require(spec.name, artifact.path)
     volume = f"{BACKING}/volume"
     place = on_the_disk if on_disk else in_memory
-    setup, below = place(*(_filled(command, volume) for command in spec.prepare)) if spec.prepare else ((), ())
+    make = tuple(_filled(command, volume) for command in spec.prepare)
+    setup, below = place(*make) if make else ((), ())
     return System(
         name=spec.name,
         filesystem=spec.filesystem,
         mount=_filled(spec.mount, volume),
         setup=setup,
         below=below,
+        volume=volume if make else "",
+        make=make,
         foreground=spec.kind is Kind.DAEMON,
         durability=DURABLE if spec.persistent and (on_disk or not spec.prepare) else VOLATILE,
         guest_path=guest_path,
@@ -97,6 +105,29 @@ def in_memory(*commands: tuple[str, ...]) -> tuple[tuple[tuple[str, ...], ...], 
 def on_the_disk(*commands: tuple[str, ...]) -> tuple[tuple[tuple[str, ...], ...], tuple[str, ...]]:
     """The same with the volume on the disk that the measurement's folder is on; nothing is to be unmounted."""
     return (("mkdir", BACKING), *commands), ()
+
+
+def on_device(system: System, device: str) -> System:
+    """The same system with its volume on a block device, made there anew by each setup and mounted without a loop device over it.
+
+    Raises UsageError for a system that has no volume.
+    """
+    if not system.make:
+        raise UsageError(f"'{system.name}' cannot be measured on a device: it has no volume")
+    mount = tuple(word.replace(system.volume, device) for word in system.mount)
+    pairs = list(zip(mount, [*mount[1:], ""], strict=True))
+    drop = {place + step for place, pair in enumerate(pairs) if pair == ("-o", "loop") for step in (0, 1)}
+    make = tuple(tuple(word.replace(system.volume, device) for word in command) for command in system.make)
+    return replace(
+        system,
+        setup=make,
+        make=make,
+        mount=tuple(word for place, word in enumerate(mount) if place not in drop),
+        below=(),
+        volume=device,
+        stored=device if system.stored else "",
+        durability=DEVICE,
+    )
 
 
 def without_volume(spec: ArtifactSpec, system: System) -> System:

@@ -19,11 +19,13 @@ from ci.pipeline.matrix import Filter
 from ci.pipeline.pool import Pool
 from ci.pipeline.session import Session
 from ci.pipeline.slots import distribute
+from ci.process import scratch_file
 from ci.reader import nearest
 from ci.record import plain
 from ci.report import cases as cases_of
 from ci.store import RunFolder, atomic_write
 from ci.validate.power import run_power
+from ci.vm.disks import Disk
 from ci.vm.machine import Machine
 
 # The suite whose guests are destroyed and started again; all others run in the pool's own guest.
@@ -221,12 +223,32 @@ def _show_suite(run: RunFolder, result: SuiteResult) -> None:
 
 def measure(pool: Pool, spec: BenchmarkSpec, *, control: bool = False) -> list[Series]:
     """All systems of one benchmark in the guest, in turn; a system that failed has its reason."""
-    session = pool.session
-    built = {spec.name: (spec, artifact) for spec, artifact in for_guest(session, pool.spec.kernel)}
+    if spec.backing == "device":
+        return _measure_on_device(pool, spec, control=control)
+    return _measure_in(pool, spec, control=control)
+
+
+def _measure_on_device(pool: Pool, spec: BenchmarkSpec, *, control: bool) -> list[Series]:
+    """In a guest of its own, which has a disk that all systems use in turn."""
+    path = scratch_file(f"bench-{spec.name}.raw")
+    with open(path, "wb") as file:
+        file.truncate(spec.size << 20)
+    own = pool.with_disk(Disk(path, "writeback"), f"bench-{spec.name}")
+    try:
+        return _measure_in(own, spec, control=control, on_device=True)
+    finally:
+        own.discard()
+        path.unlink()
+
+
+def _measure_in(pool: Pool, spec: BenchmarkSpec, *, control: bool, on_device: bool = False) -> list[Series]:
+    built = {spec.name: (spec, artifact) for spec, artifact in for_guest(pool.session, pool.spec.kernel)}
     machine = pool.guest()
     for tool_spec, tool in _tools(pool):
         deployer.deploy(machine, tool_spec, tool)
     systems = [_system(machine, name, built) for name in spec.systems]
+    if on_device:
+        systems = [benchmarks.on_device(system, machine.disk(0)) for system in systems]
     if control:
         systems.append(benchmarks.slowed(systems[0]))
         spec = replace(spec, systems=tuple(system.name for system in systems))

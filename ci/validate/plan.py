@@ -16,6 +16,7 @@ from ci.validate import bundle
 AGENT_FOLDER = "/opt/vexci/agent"
 MOUNT_FOLDER = "/mnt/vexci"
 WORK_FOLDER = "/run/vexci"
+VOLUME_SIZE = "256M"
 VOLUME_FOLDER = "/var/tmp"  # on the guest's disk: a volume may be larger than what memory is left
 COMMAND_SECONDS = 30.0
 
@@ -51,7 +52,7 @@ def make(suite: SuiteSpec, spec: ArtifactSpec, artifact: Artifact, only: tuple[s
     module = artifact.kind is Kind.KERNEL_MODULE
 
     def filled(words: tuple[str, ...]) -> list[str]:
-        fields = {"{artifact}": path, "{mountpoint}": mountpoint, "{volume}": volume}
+        fields = {"{artifact}": path, "{mountpoint}": mountpoint, "{volume}": volume, "{size}": VOLUME_SIZE}
         for field, value in fields.items():
             words = tuple(word.replace(field, value) for word in words)
         return list(words)

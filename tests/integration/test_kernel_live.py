@@ -14,7 +14,7 @@ from ci.errors import VexciError
 from ci.vm.machine import Machine
 from tests.integration.test_both_ways import MKFS, must
 from tests.integration.test_smoke import MANIFEST, ROOT, built
-from tests.smokeguest import SmokeGuest
+from tests.smokeguest import KERNELS, SmokeGuest
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(900)]
 
@@ -22,11 +22,11 @@ VOLUME, MOUNT, PROGRAM, MODULE = "/run/live", "/mnt/live", "/opt/vexci/live_in_g
 BROKEN = "/run/broken"
 
 
-@pytest.fixture(scope="module")
-def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
+@pytest.fixture(scope="module", params=KERNELS)
+def machine(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
     """A guest with the module loaded, and a fresh volume mounted with -o discard."""
-    with SmokeGuest(tmp_path_factory.mktemp("guest")) as shared:
-        shared.deploy(*built(MANIFEST, "vexfs-kernel", tmp_path_factory.mktemp("build")))
+    with SmokeGuest(tmp_path_factory.mktemp("guest"), request.param) as shared:
+        shared.deploy(*built(MANIFEST, "vexfs-kernel", tmp_path_factory.mktemp("build"), request.param))
         found = shared.machine()
         found.put(built(MANIFEST, "vexfs-mkfs", tmp_path_factory.mktemp("mkfs"))[1].path, MKFS)
         found.put(ROOT / "tests/live_in_guest.py", PROGRAM)
@@ -72,7 +72,14 @@ def test_mmap_agrees_with_read_and_write_and_holes_are_found(machine: Machine) -
         "last hole": 10,
         "no data": "ENXIO",
     }
-    assert told == want | {"reserved": [4, True], "punched": 0, "after punch": [9, True], "direct": "EINVAL"}
+    assert told == want | {"reserved": [4, True], "punched": 0, "after punch": [9, True]}
+
+
+def test_direct_io_and_the_page_cache_agree(machine: Machine) -> None:
+    told = step(machine, "direct", MOUNT)
+    want = {"into a hole": [8192, 3], "size": 1024, "short at the end": 3, "behind the end": 0, "not aligned": ["EINVAL", "EINVAL"]}
+    same = ("read through the cache", "sees what is cached", "the cache sees it", "part of a block", "the rest is zero")
+    assert told == want | dict.fromkeys(same, True)
 
 
 def test_statfs_follows_what_is_written_and_removed(machine: Machine) -> None:

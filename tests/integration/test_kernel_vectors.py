@@ -14,7 +14,7 @@ import pytest
 
 from ci.vm.machine import Machine
 from tests import vectors_in_guest as guest_side
-from tests.integration.test_both_ways import FSCK, MKFS, must
+from tests.integration.test_both_ways import DAEMON, FSCK, MKFS, must
 from tests.integration.test_smoke import MANIFEST, ROOT, built
 from tests.smokeguest import SmokeGuest
 
@@ -27,7 +27,7 @@ VOLUME, COPY, MOUNT, PROGRAM = "/var/tmp/vectors", "/var/tmp/copied", "/mnt/vect
 def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
     """A guest with the module loaded and a fresh volume mounted."""
     with SmokeGuest(tmp_path_factory.mktemp("guest")) as shared:
-        for name in ("vexfs-kernel", "vexfs-mkfs"):
+        for name in ("vexfs-kernel", "vexfs-fuse", "vexfs-mkfs"):
             shared.deploy(*built(MANIFEST, name, tmp_path_factory.mktemp("build")))
         found = shared.machine()
         command = ["cargo", "build", "--release", "--bin", "fsck_vexfs", "--locked"]
@@ -149,6 +149,18 @@ def test_what_was_fsynced_is_in_a_copy_taken_while_mounted_and_after_a_remount(m
         for other in others:
             assert other == {key: row[key] for key in other} and other["same"]
     assert refused == {"search": "", "get": "", "set": "EROFS", "add": "EROFS", "remove": "EROFS"}
+
+
+def test_the_daemon_finds_the_same_in_the_same_collections(machine: Machine, searched: Any) -> None:
+    """Distances to the last bit, so within any bound, and equal ones by inode: on the volume that the module wrote."""
+    script(machine, f"umount {MOUNT}; {DAEMON} --image {VOLUME} --log /run/vectors.log {MOUNT}; findmnt -t fuse.vexfs {MOUNT}")
+    through_daemon = step(machine, "again")
+    ended = "for i in $(seq 1 200); do pgrep -x vexfs_fuse >/dev/null || exit 0; sleep 0.1; done; exit 1"
+    script(machine, f"umount {MOUNT}; {ended}")
+    script(machine, f"{FSCK} -n {VOLUME}; mount -t vexfs -o loop {VOLUME} {MOUNT}")
+    assert len(through_daemon) == len(searched)
+    for row, found in zip(searched, through_daemon, strict=True):
+        assert found["same"] and found == {key: row[key] for key in found}, (row["dimension"], row["metric"])
 
 
 def test_replacing_vectors_again_and_again_uses_slots_again(machine: Machine, searched: Any) -> None:

@@ -20,7 +20,7 @@ from ci import splat
 from ci.errors import VexciError
 from ci.vm.machine import Machine
 from tests.integration.test_smoke import MANIFEST, ROOT, built
-from tests.smokeguest import SmokeGuest
+from tests.smokeguest import KERNELS, SmokeGuest
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(900)]
 
@@ -86,10 +86,10 @@ def packed(path: Path) -> dict[str, Any]:
     return {"size": path.stat().st_size, "blocks": base64.b64encode(zlib.compress(b"".join(blocks), 6)).decode()}
 
 
-@pytest.fixture(scope="module")
-def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
-    with SmokeGuest(tmp_path_factory.mktemp("guest")) as shared:
-        shared.deploy(*built(MANIFEST, "vexfs-kernel", tmp_path_factory.mktemp("build")))
+@pytest.fixture(scope="module", params=KERNELS)
+def lab(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
+    with SmokeGuest(tmp_path_factory.mktemp("guest"), request.param) as shared:
+        shared.deploy(*built(MANIFEST, "vexfs-kernel", tmp_path_factory.mktemp("build"), request.param))
         yield Lab(shared.machine(), tmp_path_factory.mktemp("lab"))
 
 

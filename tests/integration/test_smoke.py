@@ -39,11 +39,12 @@ def product(request: pytest.FixtureRequest, manifest: Manifest, tmp_path_factory
     return built(manifest, request.param, tmp_path_factory.mktemp("build"))
 
 
-def built(manifest: Manifest, name: str, folder: Path) -> tuple[ArtifactSpec, Artifact]:
+def built(manifest: Manifest, name: str, folder: Path, kernel_name: str = "") -> tuple[ArtifactSpec, Artifact]:
+    """The artifact, built; a module for `kernel_name` of the manifest, or for the default machine's kernel."""
     spec = manifest.artifact(name)
     kernel = None
     if spec.kind is Kind.KERNEL_MODULE:
-        kernel = kernels.resolve(manifest.kernel(manifest.machine("default").kernel), say=print)
+        kernel = kernels.resolve(manifest.kernel(kernel_name or manifest.machine("default").kernel), say=print)
     job = Job(spec, manifest.root, RunFolder(folder), revision.read(manifest.root), kernel)
     build.precheck(job)
     return spec, build.build(job)

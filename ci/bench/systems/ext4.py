@@ -7,15 +7,19 @@ fingerprint says so (`durability`), and a system with another durability is not 
 
 from __future__ import annotations
 
-from ci.bench.system import BACKING, VOLATILE, System, in_memory
+from ci.bench.system import BACKING, SIZE, VOLATILE, System, in_memory
 
-_SETUP, _BELOW = in_memory(("truncate", "-s", "256M", f"{BACKING}/disk"), ("mkfs.ext4", "-q", "-F", f"{BACKING}/disk"))
+_DISK = f"{BACKING}/disk"
+_MAKE = (("mkfs.ext4", "-q", "-F", _DISK),)
+_SETUP, _BELOW = in_memory(("truncate", "-s", SIZE, _DISK), *_MAKE)
 
 SYSTEM = System(
     name="ext4",
     filesystem="ext4",
     setup=_SETUP,
-    mount=("mount", "-t", "ext4", "-o", "loop", f"{BACKING}/disk", "{mountpoint}"),
+    mount=("mount", "-t", "ext4", "-o", "loop", _DISK, "{mountpoint}"),
+    volume=_DISK,
+    make=_MAKE,
     below=_BELOW,
     durability=VOLATILE,
 )

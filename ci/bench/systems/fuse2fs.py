@@ -3,9 +3,9 @@
 
 from __future__ import annotations
 
-from ci.bench.system import BACKING, VOLATILE, System, in_memory
+from ci.bench.system import BACKING, SIZE, VOLATILE, System, in_memory
 
-_SETUP, _BELOW = in_memory(("truncate", "-s", "256M", f"{BACKING}/disk"), ("mkfs.ext4", "-q", "-F", f"{BACKING}/disk"))
+_SETUP, _BELOW = in_memory(("truncate", "-s", SIZE, f"{BACKING}/disk"), ("mkfs.ext4", "-q", "-F", f"{BACKING}/disk"))
 
 SYSTEM = System(
     name="fuse2fs",
