@@ -3,12 +3,15 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from ci.errors import VexciError
+from ci.guest import Guest
 from ci.manifest import ArtifactSpec, SuiteSpec
 from ci.model import Artifact, SuiteResult, Verdict
 from ci.store import RunFolder
@@ -72,6 +75,51 @@ def test_the_power_of_a_guest_is_cut(tmp_path: Path, lying: str, verdict: Verdic
     )
     assert result.verdict is verdict, result.detail
     assert ("promises kept" if verdict is Verdict.PASS else "recover: after the power cut") in result.cases[0].detail
+
+
+# A file without a name is durable and open, and stays so until there is no guest any more.
+HOLD = """
+import os, sys, time
+handle = os.open(sys.argv[1] + "/open", os.O_CREAT | os.O_RDWR)
+os.write(handle, b"x" * (1 << 20))
+os.fsync(handle)
+os.unlink(sys.argv[1] + "/open")
+os.fsync(os.open(sys.argv[1], os.O_RDONLY))
+print(os.statvfs(sys.argv[1]).f_bfree, flush=True)
+time.sleep(600)
+"""
+
+
+def test_what_was_open_without_a_name_when_the_guest_was_destroyed_is_freed_by_the_next_mount(tmp_path: Path) -> None:
+    what = [built(MANIFEST, name, tmp_path) for name in ("vexfs-mkfs", "vexfs-fsck", "vexfs-kernel")]
+    mkfs, fsck = "/opt/vexci/vexfs-mkfs/mkfs_vexfs", "/opt/vexci/vexfs-fsck/fsck_vexfs"
+    lives = SharedLives(tmp_path, RunFolder(tmp_path), what)
+    try:
+        guest, device = lives.begin()
+        free = "stat -f -c '%f %d' /mnt"
+        before = shell(guest, f"{mkfs} {device} >/dev/null; mount -t vexfs {device} /mnt; {free}")
+        held: list[int] = []
+
+        def cut(line: str) -> None:
+            held.append(int(line))
+            lives.destroy()
+
+        with pytest.raises(VexciError):
+            guest.run(["python3", "-c", HOLD, "/mnt"], deadline=60, on_line=cut)
+        lives.lose(random.Random(1))
+        guest, device = lives.begin()
+        after = shell(guest, f"mount -t vexfs {device} /mnt; sync; {free}")
+        told = shell(guest, f"dmesg; umount /mnt; {fsck} -n {device} >/dev/null")
+        assert "cleaned 1 orphans" in told
+        assert after == before and held[0] <= int(before.split()[0]) - 256
+    finally:
+        lives.close()
+
+
+def shell(guest: Guest, text: str) -> str:
+    done = guest.run(["bash", "-euo", "pipefail", "-c", text], deadline=120)
+    assert done.returncode == 0, f"{text}: {done.stdout}{done.stderr}"
+    return done.stdout
 
 
 def test_a_disk_that_forgets_what_it_was_told_to_flush_is_found_out(guest: SmokeGuest, product: Product) -> None:
