@@ -42,6 +42,13 @@ int vexfs_ext_alloc(handle_t *handle, struct inode *inode, u32 lblk, u32 want,
 		    bool unwritten, struct vexfs_map *map);
 int vexfs_ext_convert(handle_t *handle, struct inode *inode, u32 lblk,
 		      u32 len);
+int vexfs_path_dirty(handle_t *handle, struct inode *inode,
+		     struct vexfs_node *node);
+void vexfs_node_insert(struct vexfs_node *node, int at, u32 lblk, u32 len,
+		       u64 pblk);
+void vexfs_node_delete(struct vexfs_node *node, int at);
+int vexfs_path_access(handle_t *handle, struct inode *inode,
+		      struct vexfs_node *node);
 
 /* extfree.c: what one handle can take, and what it needs for that */
 #define VEXFS_PIECES		4	/* extents freed */
@@ -52,15 +59,6 @@ int vexfs_ext_convert(handle_t *handle, struct inode *inode, u32 lblk,
 int vexfs_remove_some(handle_t *handle, struct inode *inode, u32 first,
 		      u32 last);
 int vexfs_remove_range(struct inode *inode, u32 first, u32 last);
-
-/* extmod.c again */
-int vexfs_path_dirty(handle_t *handle, struct inode *inode,
-		     struct vexfs_node *node);
-void vexfs_node_insert(struct vexfs_node *node, int at, u32 lblk, u32 len,
-		       u64 pblk);
-void vexfs_node_delete(struct vexfs_node *node, int at);
-int vexfs_path_access(handle_t *handle, struct inode *inode,
-		      struct vexfs_node *node);
 
 /* dir.c and dirmod.c */
 struct vexfs_dpath {
