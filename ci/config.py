@@ -12,6 +12,7 @@ from ci.manifest import (
     ArchiveSpec,
     ArtifactSpec,
     BenchmarkSpec,
+    CloudSpec,
     FeatureSet,
     ImageSpec,
     KernelSpec,
@@ -252,8 +253,25 @@ def _files(section: Section, key: str, root: Path) -> tuple[Path, ...]:
 
 
 def _image(name: str, section: Section, root: Path) -> ImageSpec:
-    spec = ImageSpec(name, _folder(section, root))
+    if section.has("cloud") and section.has("folder"):
+        section.problem("cloud", "expected either 'folder' or 'cloud'")
+    spec = ImageSpec(name, cloud=_cloud(section, root)) if section.has("cloud") else ImageSpec(name, _folder(section, root))
     section.finish()
+    return spec
+
+
+def _cloud(section: Section, root: Path) -> CloudSpec:
+    given = section.text("cloud")
+    url = "://" in given
+    spec = CloudSpec(
+        given if url else str(root / given), section.text("sha512", "").lower(), section.whole("size", 0, least=0, most=1 << 20)
+    )
+    if url and not given.startswith(("https://", "http://")):
+        section.problem("cloud", "expected a path, or a URL that begins with https:// or http://")
+    if not re.fullmatch(r"([0-9a-f]{128})?", spec.sha512):
+        section.problem("sha512", "expected the 128 hexadecimal digits of the image's SHA-512")
+    elif url and not spec.sha512:
+        section.problem("sha512", "a URL needs it: the 128 hexadecimal digits of the image's SHA-512")
     return spec
 
 

@@ -189,11 +189,22 @@ class KernelSpec:
 
 
 @dataclass(frozen=True)
+class CloudSpec:
+    """A cloud image: `source` is an absolute path, or a URL, which then has a `sha512` (else it may be empty). The disk is grown to
+    `size` MiB; 0 leaves it as it is."""
+
+    source: str
+    sha512: str = ""
+    size: int = 0
+
+
+@dataclass(frozen=True)
 class ImageSpec:
-    """A guest's root filesystem; `folder` holds its definition `image.yaml` and provisioning scripts."""
+    """A guest's root filesystem: `folder` holds its definition `image.yaml` and provisioning scripts, or it is the disk of `cloud`."""
 
     name: str
-    folder: Path
+    folder: Path | None = None
+    cloud: CloudSpec | None = None
 
 
 @dataclass(frozen=True)

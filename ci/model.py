@@ -183,16 +183,24 @@ class Accelerator:
     name: str
     reason: str
 
+    @property
+    def patience(self) -> float:
+        """What deadlines are multiplied by that were written for an emulated guest: hardware is far faster, but some cases last as
+        long as they are told to."""
+        return 0.5 if self.name == "kvm" else 1.0
+
 
 @dataclass(frozen=True)
 class Image:
-    """A root filesystem in the cache: an ext4 `disk` (raw), keyed by the hash of its definition."""
+    """A root filesystem in the cache: an ext4 `disk` (raw), keyed by the hash of its definition; with `cloud` a whole disk, raw, too,
+    on which cloud-init waits for a seed."""
 
     name: str
     key: str
     disk: Path
     size: int
     distribution: str
+    cloud: bool = False
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Root file systems for guests, made with mmdebstrap from a declarative definition and cached by its hash.
+"""Root file systems for guests, made with mmdebstrap from a declarative definition and cached by its hash; or cloud images.
 
 An image holds no kernel: a guest gets its kernel, initramfs and modules from ci.images.boot, so that a new
 kernel does not make the image anew.

@@ -22,6 +22,8 @@ MODULES_SERIAL = "vexci-modules"
 SEED_SERIAL = "vexci-seed"
 SWITCHING_ROOT = "vexci-init: switching root"
 FAILED = "vexci-init: FAILED:"
+# Says to init.sh that the root is a partition of a whole disk, and the seed is not for it.
+CLOUD = "vexci.cloud"
 
 _MIB = 1 << 20
 # A change here makes every cached initramfs and modules disk anew.
@@ -29,7 +31,8 @@ _VERSION = "1"
 _MODULES = ("virtio_pci", "virtio_blk", "virtio_net", "ext4")
 # Whose device nodes are there before the module is loaded, so that opening them loads it (udev would do that).
 _NODES = ("fuse", "loop", "dm_mod")
-_COMMANDS = ["cat", "chmod", "insmod", "ip", "mkdir", "mknod", "mount", "poweroff", "sh", "sleep", "switch_root", "tar", "uname", "usleep"]
+_COMMANDS = ["cat", "chmod", "insmod", "ip", "mkdir", "mknod", "modprobe", "mount", "poweroff"]
+_COMMANDS += ["sh", "sleep", "switch_root", "tar", "umount", "uname", "usleep"]
 _COMMAND_LINE = " ".join(
     (
         "console=ttyS0",
@@ -59,8 +62,8 @@ class BootFiles:
     command_line: str
 
 
-def boot_files(kernel: KernelTarget, *, say: Callable[[str], None]) -> BootFiles:
-    """The boot files of a kernel, from the cache or made now (a second or two).
+def boot_files(kernel: KernelTarget, *, cloud: bool = False, say: Callable[[str], None]) -> BootFiles:
+    """The boot files of a kernel, from the cache or made now (a second or two). With `cloud` for the disk of a cloud image.
 
     Raises UsageError where the kernel can be built for but not booted, or busybox is not installed.
     """
@@ -80,7 +83,7 @@ def boot_files(kernel: KernelTarget, *, say: Callable[[str], None]) -> BootFiles
 
     facts = (_VERSION, kernel.release, store.sha256_file(image), _listing(modules), store.sha256_file(busybox), script.decode())
     folder = store.cached("boot", store.sha256_text(*facts)[:32], make)
-    return BootFiles(image, folder / "initrd", folder / "modules.ext4", _COMMAND_LINE)
+    return BootFiles(image, folder / "initrd", folder / "modules.ext4", f"{_COMMAND_LINE} {CLOUD}" if cloud else _COMMAND_LINE)
 
 
 def static_busybox() -> Path:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from ci import process, store
 from ci.errors import Hang, InfrastructureError, UsageError
+from ci.images import cloud
 from ci.images.definition import FILE, FINISH, Definition, read
 from ci.images.sources import keyring_options, mirror_lines
 from ci.manifest import ImageSpec
@@ -26,11 +27,14 @@ Say = Callable[[str], None]
 
 
 def build(spec: ImageSpec, root: Path, *, log: Path, say: Say) -> Image:
-    """The image of a definition: at once where an unchanged definition was built before, else made (about half a minute).
+    """The image of a definition, or a cloud image: at once where it is unchanged, else made (about half a minute).
 
     `root` is the project's folder, from which `say` shows paths. Raises UsageError where the definition is
     wrong or a program is missing, InfrastructureError where the machine or the network failed; nothing half-made stays.
     """
+    if spec.cloud is not None:
+        return cloud.build(spec.name, spec.cloud, say=say)
+    assert spec.folder is not None, "an image has a folder or is a cloud image (ci/config.py)"
     definition = read(spec.folder)
     image = cached_image(spec, definition)
     if image is not None:
@@ -38,7 +42,7 @@ def build(spec: ImageSpec, root: Path, *, log: Path, say: Say) -> Image:
     _check_programs()
 
     def make(folder: Path) -> None:
-        shown = spec.folder.relative_to(root) if spec.folder.is_relative_to(root) else spec.folder
+        shown = definition.folder.relative_to(root) if definition.folder.is_relative_to(root) else definition.folder
         say(f"making the image {spec.name} from {shown}")
         _make(definition, folder, log)
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from ci.images import cloud
 from ci.images.build import cached_image
 from ci.images.definition import read
 from ci.manifest import ImageSpec
@@ -27,11 +28,15 @@ def listing(specs: Iterable[ImageSpec]) -> list[Listed]:
     """One row an image; UsageError where a definition is wrong."""
     rows = []
     for spec in specs:
-        definition = read(spec.folder)
-        image = cached_image(spec, definition)
-        distribution = f"{definition.distribution} {definition.suite}"
-        if image is None:
-            rows.append(Listed(spec.name, distribution, "absent", definition.key, 0, 0.0))
+        if spec.cloud is not None:
+            image, key, distribution = cloud.cached_image(spec.name, spec.cloud), cloud.key(spec.name, spec.cloud), "cloud image"
         else:
-            rows.append(Listed(spec.name, distribution, "built", image.key, image.size, image.disk.stat().st_mtime))
+            assert spec.folder is not None, "an image has a folder or is a cloud image (ci/config.py)"
+            definition = read(spec.folder)
+            image, key = cached_image(spec, definition), definition.key
+            distribution = f"{definition.distribution} {definition.suite}"
+        if image is None:
+            rows.append(Listed(spec.name, distribution, "absent", key, 0, 0.0))
+        else:
+            rows.append(Listed(spec.name, image.distribution, "built", image.key, image.size, image.disk.stat().st_mtime))
     return rows

@@ -11,8 +11,8 @@ from ci import deploy as deployer
 from ci import validate as suites
 from ci.bench.system import System
 from ci.errors import UsageError
-from ci.manifest import ArtifactSpec, BenchmarkSpec, SuiteSpec
-from ci.model import Artifact, Deployment, Evidence, Series, SuiteResult, Verdict, worst
+from ci.manifest import ArtifactSpec, BenchmarkSpec, KernelSpec, SuiteSpec
+from ci.model import Accelerator, Artifact, Deployment, Evidence, Series, SuiteResult, Verdict, worst
 from ci.pipeline import artifacts
 from ci.pipeline.lives import PoolLives
 from ci.pipeline.matrix import Filter
@@ -158,8 +158,7 @@ def _with(suite: SuiteSpec, cases: tuple[str, ...], options: tuple[tuple[str, st
 
 
 def _run_suite(pool: Pool, suite: SuiteSpec, spec: ArtifactSpec, artifact: Artifact, cases: tuple[str, ...]) -> SuiteResult:
-    patience = pool.session.manifest.kernel(pool.spec.kernel).patience  # a kernel with checkers in it is slower
-    suite = replace(suite, deadline=suite.deadline * patience, operation_deadline=suite.operation_deadline * patience)
+    suite = _in_time(suite, pool.session.manifest.kernel(pool.spec.kernel), pool.guest().accelerator)
     if suite.name == POWER:
         return _run_power(pool, suite, spec, artifact, cases)
     fresh = pool.guest()
@@ -170,6 +169,12 @@ def _run_suite(pool: Pool, suite: SuiteSpec, spec: ArtifactSpec, artifact: Artif
     deployer.deploy(fresh, spec, artifact)
     with console.Progress() as progress, progress.item(f"{suite.name} on {artifact.label}") as item:
         return suites.run_suite(fresh, suite, spec, artifact, run=pool.session.record.run, progress=item.say, only=cases)
+
+
+def _in_time(suite: SuiteSpec, kernel: KernelSpec, accelerator: Accelerator) -> SuiteSpec:
+    """The suite with the deadlines that it has in such a guest: a kernel with checkers in it is slower, hardware is faster."""
+    times = kernel.patience * accelerator.patience
+    return replace(suite, deadline=suite.deadline * times, operation_deadline=suite.operation_deadline * times)
 
 
 def _run_power(pool: Pool, suite: SuiteSpec, spec: ArtifactSpec, artifact: Artifact, cases: tuple[str, ...]) -> SuiteResult:
@@ -244,6 +249,8 @@ def _measure_on_device(pool: Pool, spec: BenchmarkSpec, *, control: bool) -> lis
 def _measure_in(pool: Pool, spec: BenchmarkSpec, *, control: bool, on_device: bool = False) -> list[Series]:
     built = {spec.name: (spec, artifact) for spec, artifact in for_guest(pool.session, pool.spec.kernel)}
     machine = pool.guest()
+    times = machine.accelerator.patience
+    spec = replace(spec, deadline=spec.deadline * times, silence=spec.silence * times)
     for tool_spec, tool in _tools(pool):
         deployer.deploy(machine, tool_spec, tool)
     systems = [_system(machine, name, built) for name in spec.systems]

@@ -60,13 +60,14 @@ def prepare(session: Session, spec: MachineSpec, *, require_kvm: bool) -> tuple[
         image = images.build(
             session.manifest.image(spec.image), session.manifest.root, log=session.record.run.file("image", "build.log"), say=console.note
         )
-        files = boot_files(kernel, say=console.note)
+        files = boot_files(kernel, cloud=image.cloud, say=console.note)
         accelerator = accel.accelerator(kernel.image, require_kvm=require_kvm, say=console.note)
         session.record.set_accelerator(accelerator)
         stage.results.update(image=image.name, key=image.key, size=image.size, distribution=image.distribution, kernel=kernel.release)
         stage.detail = f"{image.name} ({image.key[:12]}), kernel {kernel.release}, {accelerator.name}"
         console.line(stage.detail)
-    boot = Boot(files.kernel, files.initrd, files.modules, files.command_line, image.disk, image=image.name, release=kernel.release)
+    words = (files.command_line, image.disk, image.name, kernel.release)
+    boot = Boot(files.kernel, files.initrd, files.modules, *words, cloud=image.cloud)
     return boot, accelerator
 
 

@@ -12,7 +12,7 @@ class Boot:
     """Direct kernel boot. `disk` (raw) is never written: a guest gets an overlay. `modules` (raw) is mounted read-only.
 
     `image` and `release` name them for people. `failed` is the text on the console that announces, before the guest
-    gives up, that its start went wrong.
+    gives up, that its start went wrong. `cloud`: the disk is a cloud image, whose cloud-init takes the seed (ci/vm/nocloud.py).
     """
 
     kernel: Path
@@ -23,3 +23,4 @@ class Boot:
     image: str = ""
     release: str = ""
     failed: str = "vexci-init: FAILED"
+    cloud: bool = False

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
-from ci.vm import disks, inside
+from ci.vm import disks, inside, mail
 
 _QEMU = "http://libvirt.org/schemas/domain/qemu/1.0"
 # Of the PCI slots on the root bus libvirt itself fills the low ones.
@@ -23,7 +23,7 @@ class DomainFacts:
     `port_socket` leads to the guest's virtio-serial port. `generation` (a UUID) is another for each guest of one snapshot:
     a kernel that knows ACPI's VM generation id makes its random numbers anew by it.
 
-    `disks` has one for each of the slots of ci/vm/disks.py.
+    `disks` has one for each of the slots of ci/vm/disks.py; `mail` is the file behind the disk of ci/vm/mail.py.
 
     With `ram` the memory lies in that file: shared where `ram_shared`, so that it can be kept, else a private copy on
     write. `incoming`: QEMU waits for the state of the devices, and a boot never happens.
@@ -46,6 +46,7 @@ class DomainFacts:
     console_log: Path
     port_socket: Path
     generation: str
+    mail: Path
     disks: tuple[disks.Disk, ...] = ()
     ram: Path | None = None
     ram_shared: bool = False
@@ -90,6 +91,7 @@ def _devices(domain: ET.Element, facts: DomainFacts) -> None:
     _disk(devices, "vdc", facts.seed, "raw", "vexci-seed", read_only=True)
     for slot, given in enumerate(facts.disks):
         _disk(devices, disks.target(slot), given.path, "raw", disks.serial(slot), read_only=False, cache=given.cache, server=given.socket)
+    _disk(devices, disks.target(disks.SLOTS), facts.mail, "raw", mail.SERIAL, read_only=False, cache="writeback")
     ET.SubElement(devices, "controller", type="usb", model="none")
     ET.SubElement(devices, "memballoon", model="none")
     serial = ET.SubElement(devices, "serial", type="unix")

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from ci import store
 from ci.errors import GuestPanic, Hang, InfrastructureError, ProductFailure
 from ci.model import Accelerator
-from ci.vm import console, diagnose, disks
+from ci.vm import console, diagnose, disks, mail
 from ci.vm.channel import Expired, GuestResult, Lost, Running
 from ci.vm.connect import scp_argv
 from ci.vm.driver import Driver
@@ -108,7 +108,10 @@ class Machine:
         """
         try:
             self._reachable()
-            self.link.put(local, remote, deadline)
+            if mail.serves(self.facts.folder, local.stat().st_size):
+                mail.put(self.facts.folder, self.link, local, remote, deadline)
+            else:
+                self.link.put(local, remote, deadline)
         except (Refused, Lost) as error:
             raise self._not_copied(f"put {local} {remote}", error) from error
 

@@ -78,6 +78,7 @@ def key(spec: MachineSpec, boot: Boot, accelerator: Accelerator) -> str:
         console_log=nowhere,
         port_socket=nowhere,
         generation="",
+        mail=nowhere,
         disks=disks.empty(),
         ram=nowhere,
         incoming=True,

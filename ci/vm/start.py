@@ -20,7 +20,7 @@ from ci import leftovers, process, store
 from ci.errors import Hang, InfrastructureError
 from ci.manifest import MachineSpec
 from ci.model import Accelerator
-from ci.vm import console, disks, registry, seed
+from ci.vm import console, disks, mail, nocloud, registry, seed
 from ci.vm.accel import qemu_program
 from ci.vm.boot import Boot
 from ci.vm.channel import Expired, Lost
@@ -40,8 +40,8 @@ from ci.vm.wait import BOOT_SECONDS, wait_for_ssh
 Say = Callable[[str], None]
 Create = Callable[[Driver, Path], dict[str, Any]]
 
-# From the start of QEMU to the agent's answer, on a busy host.
-RESTORE_SECONDS = 30.0
+# From the start of QEMU to the agent's answer, on a busy host, by accelerator.
+RESTORE_SECONDS = {"kvm": 15.0, "tcg": 30.0}
 _PORT_TRIES = 5
 _DISK_SECONDS = 15.0
 _SPARE_MEMORY_MIB = 192  # QEMU itself, with TCG's translation buffer partly used
@@ -108,21 +108,28 @@ class Starter:
         begin = time.monotonic()
         facts, keys, own = self._made(console_log, lambda own, xml: own.ask("create", xml=str(xml)))
         self._say(f"booting {facts.name} under {facts.accelerator}")
-        deadline = boot_deadline if boot_deadline is not None else BOOT_SECONDS[facts.accelerator]
+        deadline = boot_deadline if boot_deadline is not None else self._boot_seconds()
         try:
             connection = wait_for_ssh(facts, keys, deadline=deadline, failed=self._boot.failed)
+            link = SshLink(connection, facts.port, keys)
+            if self._boot.cloud:
+                nocloud.finished(link, facts.name, deadline=deadline)
         except InfrastructureError as error:
             error.evidence = (*error.evidence, *self._qemu_log())
             raise
         seconds = time.monotonic() - begin
         self._say(f"{facts.name} answers {seconds:.1f} s after it was asked for")
-        return Machine(facts, keys, own, SshLink(connection, facts.port, keys), self._evidence, seconds)
+        return Machine(facts, keys, own, link, self._evidence, seconds)
+
+    def _boot_seconds(self) -> float:
+        return BOOT_SECONDS[self._accelerator.name] * (nocloud.PATIENCE if self._boot.cloud else 1)
 
     def restore(self, warm: Warm, console_log: Path) -> Machine:
         """Bring it up from a snapshot. Raises InfrastructureError where the snapshot, or this machine, does not give it."""
         begin = time.monotonic()
         self._warm = warm
-        door = Door(self.folder / "port.sock", RESTORE_SECONDS)
+        patience = RESTORE_SECONDS[self._accelerator.name]
+        door = Door(self.folder / "port.sock", patience)
 
         def create(own: Driver, xml: Path) -> dict[str, Any]:
             door.watch()
@@ -132,8 +139,8 @@ class Starter:
         try:
             facts, keys, own = self._made(console_log, create)
             files = seed.identity(keys, hostname=self.name, machine_id=self.uuid.replace("-", ""))
-            port = door.enter(RESTORE_SECONDS)
-            become(port, files, self.name, deadline=RESTORE_SECONDS)
+            port = door.enter(patience)
+            become(port, files, self.name, deadline=patience)
             self._know_disks(PortLink(port))
         except (Lost, Refused) as error:
             message = f"the guest {self.name} was restored, but does not answer: {error}"
@@ -198,12 +205,16 @@ class Starter:
 
     def _disks(self, keys: Keys, console_log: Path) -> None:
         self._slots = disks.filled(self._given, self.folder)
+        mail.make(self.folder)
         if self._warm is not None:
             shutil.copyfile(self._warm.overlay, self.folder / "root.qcow2")
             shutil.copyfile(self._warm.console, console_log)  # the boot that this guest has behind it
             return
         overlay(self._place / "root.qcow2", self._boot.disk.absolute(), "raw")
-        seed.write(self._place / "seed.tar", seed.identity(keys, hostname=self.name, machine_id=self.uuid.replace("-", "")))
+        if self._boot.cloud:
+            nocloud.write(self._place / "seed.tar", keys, hostname=self.name, instance=self.uuid)
+        else:
+            seed.write(self._place / "seed.tar", seed.identity(keys, hostname=self.name, machine_id=self.uuid.replace("-", "")))
         if self._ram is not None:
             with open(self._ram, "wb") as file:
                 os.fchmod(file.fileno(), 0o600)
@@ -295,6 +306,7 @@ class Starter:
             console_log=Path(facts.console),
             port_socket=facts.port_socket,
             generation=str(uuid.uuid4()),
+            mail=self.folder / mail.NAME,
             disks=self._slots,
             ram=self._warm.ram if self._warm else self._ram,
             ram_shared=self._ram is not None,

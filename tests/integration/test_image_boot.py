@@ -24,7 +24,7 @@ from ci.model import Image
 pytestmark = pytest.mark.integration
 
 PROJECT = Path(__file__).resolve().parents[2]
-SMALL = "version: 1\ndistribution: debian\nsuite: bookworm\nsize: 512\npackages: [{packages}]\n"
+SMALL = "version: 1\ndistribution: debian\nsuite: bookworm\nsize: 256\npackages: [{packages}]\n"
 
 
 def say(text: str) -> None:
@@ -168,6 +168,15 @@ def test_boot_files_are_made_once_and_anew_when_the_modules_change(tmp_path: Pat
     assert other.modules != first.modules
 
 
+def test_a_new_kernel_takes_the_root_file_system_that_is_there() -> None:
+    before = shipped_image().disk.stat()
+    one, two = files_of("6.1-cloud"), files_of("6.12-cloud")
+    assert one.kernel != two.kernel and one.initrd != two.initrd and one.modules != two.modules
+    spec = ImageSpec("debian-12", PROJECT / "vmimages/debian-12")
+    after = images.build(spec, PROJECT, log=Path("/nonexistent/log"), say=pytest.fail).disk.stat()
+    assert (after.st_ino, after.st_mtime_ns) == (before.st_ino, before.st_mtime_ns)
+
+
 def small(folder: Path, packages: str) -> ImageSpec:
     folder.mkdir()
     (folder / "image.yaml").write_text(SMALL.format(packages=packages))
@@ -196,13 +205,13 @@ def test_a_package_that_does_not_exist_is_a_mistake_in_the_definition(own_cache:
     ("line", "complaint"),
     [
         ("scripts: [bad.sh]", "scripts: 'bad.sh' ended with exit 7"),
-        ("scripts: [big.sh]", "size: the packages and files do not fit on a disk of 512 MiB"),
+        ("scripts: [big.sh]", "size: the packages and files do not fit on a disk of 256 MiB"),
     ],
 )
 def test_a_definition_that_cannot_be_carried_out_makes_no_image(line: str, complaint: str, own_cache: Path, tmp_path: Path) -> None:
     spec = small(tmp_path / "image", "sed")
     (spec.folder / "bad.sh").write_text("exit 7\n")
-    (spec.folder / "big.sh").write_text("dd if=/dev/urandom of=/big bs=1M count=600\n")
+    (spec.folder / "big.sh").write_text("yes content | head -c 220M > /big\n")
     with open(spec.folder / "image.yaml", "a") as file:
         file.write(f"{line}\n")
     (tmp_path / "log").write_text("No space left on device\n")  # an earlier build's log says nothing about this one

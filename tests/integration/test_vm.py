@@ -15,7 +15,7 @@ import pytest
 
 from ci import leftovers, process, store
 from ci.errors import Hang, InfrastructureError, ProductFailure
-from ci.vm import accel, connect, registry
+from ci.vm import accel, connect, mail, registry
 from ci.vm.guest import guest
 from ci.vm.keys import guest_keys
 from ci.vm.machine import Machine
@@ -116,6 +116,20 @@ def test_files_travel_whole_with_their_mode_and_make_their_folders(machine: Mach
     machine.get("/var/tmp/a/b/file", back)
     assert store.sha256_file(back) == store.sha256_file(sent)
     assert machine.run(["ls", "-A", "/var/tmp/a/b"], deadline=20).stdout == "file\n"
+
+
+def test_a_file_for_which_the_guest_has_no_room_leaves_nothing_there_nor_on_the_way(machine: Machine, tmp_path: Path) -> None:
+    large = tmp_path / "large"
+    large.write_bytes(os.urandom(mail.LEAST))
+    assert mail.serves(machine.facts.folder, mail.LEAST) and not mail.serves(machine.facts.folder, mail.LEAST - 1)
+    machine.run(["sh", "-c", "mkdir -p /mnt/small && mount -t tmpfs -o size=1m none /mnt/small"], deadline=30, check=True)
+    with pytest.raises(InfrastructureError, match="No space left"):
+        machine.put(large, "/mnt/small/file")
+    assert machine.run(["sh", "-c", "ls -A /mnt/small; umount /mnt/small"], deadline=30, check=True).stdout == ""
+    assert (machine.facts.folder / mail.NAME).stat().st_blocks == 0, "the way is empty for the next file"
+    machine.put(large, "/var/tmp/ü $HOME 'large'")
+    machine.get("/var/tmp/ü $HOME 'large'", tmp_path / "back")
+    assert (tmp_path / "back").read_bytes() == large.read_bytes()
 
 
 def test_a_file_that_the_guest_refuses_is_named_and_nothing_stays(machine: Machine, tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ import pytest
 
 from ci import config
 from ci.errors import UsageError
+from ci.manifest import CloudSpec
 from ci.reader import ConfigError
 
 pytestmark = pytest.mark.unit
@@ -93,6 +94,12 @@ def test_all_mistakes_are_reported_at_once_each_with_its_line(tmp_path: Path) ->
         ("    module: demo\n", '    module: demo\n    prepare: [[mkfs, "{vol}"]]\n', "artifacts.mod.prepare", "placeholder"),
         ("suites:\n  smoke:", "suites:\n  smok:", "suites.smok.", "did you mean 'smoke'?"),
         ("systems: [mod, ext4]", "systems: [mod, ext5]", "benchmarks.files.systems", "did you mean 'ext4'?"),
+        ("img: {folder: image}", "img: {folder: image, cloud: x}", "images.img.cloud", "expected either 'folder' or 'cloud'"),
+        ("img: {folder: image}", "img: {cloud: 'ftp://h/x', sha512: ''}", "images.img.cloud", "expected a path, or a URL"),
+        ("img: {folder: image}", "img: {cloud: 'https://h/x'}", "images.img.sha512", "a URL needs it"),
+        ("img: {folder: image}", "img: {cloud: x, sha512: abc}", "images.img.sha512", "expected the 128 hexadecimal digits"),
+        ("img: {folder: image}", "img: {cloud: x, size: -1}", "images.img.size", "expected a number from 0"),
+        ("img: {folder: image}", "img: {}", "images.img.folder", "is missing"),
     ],
 )
 def test_each_mistake_names_its_key_and_the_way_out(tmp_path: Path, old: str, new: str, key: str, says: str) -> None:
@@ -130,6 +137,15 @@ def test_what_verification_is_told_wrongly_is_a_mistake(tmp_path: Path, line: st
 def test_a_glibc_version_is_made_of_numbers(tmp_path: Path) -> None:
     found = mistakes(tmp_path, GOOD.replace("    binary: demo_fuse\n", "    binary: demo_fuse\n    glibc: GLIBC_2.36\n"))
     assert "expected a version such as" in found["artifacts.daemon.glibc"][1]
+
+
+def test_a_cloud_image_is_a_path_beside_the_manifest_or_a_url(tmp_path: Path) -> None:
+    local = config.read(write(tmp_path, GOOD.replace("img: {folder: image}", "img: {cloud: disks/c.qcow2, size: 4096}"))).image("img")
+    assert local.folder is None and local.cloud == CloudSpec(str(tmp_path / "disks/c.qcow2"), "", 4096)
+    given = f"img: {{cloud: 'https://h/c.qcow2', sha512: {'AB' * 64}}}"
+    assert config.read(write(tmp_path, GOOD.replace("img: {folder: image}", given))).image("img").cloud == CloudSpec(
+        "https://h/c.qcow2", "ab" * 64
+    )
 
 
 def test_a_key_given_twice_is_a_mistake(tmp_path: Path) -> None:

@@ -31,6 +31,7 @@ FACTS = DomainFacts(
     console_log=Path("/runs/console.log"),
     port_socket=Path("/g/port.sock"),
     generation="99999999-2222-3333-4444-555555555555",
+    mail=Path("/g/mail.raw"),
 )
 QEMU = "{http://libvirt.org/schemas/domain/qemu/1.0}"
 
@@ -55,10 +56,10 @@ def test_the_guest_has_no_route_out_and_listens_on_loopback_only() -> None:
     assert domain().find("devices/interface") is None
 
 
-def test_only_the_overlay_can_be_written() -> None:
+def test_only_what_is_the_guest_s_own_can_be_written() -> None:
     disks = {disk.findtext("serial"): disk for disk in domain().iter("disk")}
-    assert set(disks) == {"vexci-root", "vexci-modules", "vexci-seed"}
-    assert [name for name, disk in disks.items() if disk.find("readonly") is None] == ["vexci-root"]
+    assert set(disks) == {"vexci-root", "vexci-modules", "vexci-seed", "vexci-mail"}
+    assert [name for name, disk in disks.items() if disk.find("readonly") is None] == ["vexci-root", "vexci-mail"]
     source = disks["vexci-root"].find("source")
     assert source is not None and source.get("file") == "/g/root.qcow2"
 
