@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import queue
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -97,49 +97,75 @@ def is_source(path: Path) -> bool:
 
 
 class Round:
-    """One round after the other, each with a fresh guest."""
+    """One round after the other, each with a fresh guest.
+
+    A round builds, verifies and tries what was saved; the rest stands as the last round left it. What did not pass is taken up again by
+    every round until it does, so that a verdict is always one over everything.
+    """
 
     def __init__(self, session: Session, *, require_kvm: bool, slots: int) -> None:
         self.session = session
         self.pool = Pool(session, require_kvm=require_kvm, slots=slots, name=NAME)
+        self._open = {spec.name for spec in session.manifest.artifacts}
 
     def run(self, changed: set[str], saved: float) -> Verdict:
         """Build, verify, restore, deploy, validate; says the verdict and the stages' times. `changed` are artifacts' names."""
         before = len(self.session.record.snapshot()["stages"])
-        verdict, words = Verdict.PASS, ""
+        self._open |= changed
         # The last guest is let go of at once, and the next one comes up while the compilers run.
         self.pool.discard()
         with ThreadPoolExecutor(1) as beside:
-            fresh = beside.submit(self.pool.guest)
-            try:
-                try:
-                    artifacts.build(self.session, Filter(kernel=self.pool.spec.kernel))
-                    artifacts.verify(self.session)
-                finally:
-                    fresh.result()
-                suites = [suite for suite in self.session.manifest.suites if changed.intersection(suite.artifacts)]
-                for name in sorted(changed):
-                    if any(name in suite.artifacts for suite in suites):
-                        guests.validate(self.pool, only=name)
-            except VexciError as error:
-                verdict, words = error.verdict, str(error)
-                console.error(error.message, where=error.where, hint=error.hint, verdict=error.verdict)
+            fresh = beside.submit(_problem, self.pool.guest)
+            problem = _problem(self._build) or fresh.result()
+            if problem is None:
+                # The checks of the files need nothing of the guest, so they run while the suites do.
+                checked = beside.submit(_problem, self._verify)
+                problem = _problem(self._validate)
+                problem = checked.result() or problem
         stages = self.session.record.snapshot()["stages"][before:]
         times = ", ".join(f"{stage['name']} {stage['seconds']:.1f} s" for stage in stages)
-        console.verdict_line(verdict, words or "everything passed", time.monotonic() - saved)
-        console.line(f"            {times}; vm restored beside build")
+        verdict = problem.verdict if problem else Verdict.PASS
+        if problem is None:
+            self._open.clear()
+        console.verdict_line(verdict, str(problem) if problem else "everything passed", time.monotonic() - saved)
+        console.line(f"            {times}; vm beside build, verify beside validate")
         return verdict
+
+    def _build(self) -> None:
+        kept = [artifact for artifact in self.session.artifacts or () if artifact.name not in self._open]
+        self.session.artifacts = []
+        try:
+            artifacts.build(self.session, Filter(only=",".join(sorted(self._open)), kernel=self.pool.spec.kernel))
+        finally:
+            self.session.artifacts = [*kept, *self.session.artifacts]
+
+    def _verify(self) -> None:
+        artifacts.verify(self.session, only=self._open)
+
+    def _validate(self) -> None:
+        for name in sorted(self._open):
+            if any(name in suite.artifacts and not suite.on_request for suite in self.session.manifest.suites):
+                guests.validate(self.pool, only=name)
+
+
+def _problem(work: Callable[[], object]) -> VexciError | None:
+    """What went wrong in a part of a round, said at once; None where nothing did."""
+    try:
+        work()
+    except VexciError as error:
+        console.error(error.message, where=error.where, hint=error.hint, verdict=error.verdict)
+        return error
+    return None
 
 
 def run(session: Session, *, require_kvm: bool, slots: int, rounds: int = 0) -> None:
     """Watch and judge until Ctrl-C (or for so many rounds). The first round begins at once, with everything."""
     folders = {spec.name: spec.folder for spec in session.manifest.artifacts}
-    judged = {name for suite in session.manifest.suites for name in suite.artifacts}
     with Saves(sorted(set(folders.values()))).watched() as saves:
         work = Round(session, require_kvm=require_kvm, slots=slots)
         with work.pool:
             work.pool.ready()
-            verdict = work.run(judged, time.monotonic())
+            verdict = work.run(set(), time.monotonic())
             count = 1
             while not rounds or count < rounds:
                 shown = ", ".join(sorted({str(folder.relative_to(session.manifest.root)) for folder in folders.values()}))
@@ -150,7 +176,7 @@ def run(session: Session, *, require_kvm: bool, slots: int, rounds: int = 0) -> 
                 when, paths = saved
                 console.line(f"saved: {', '.join(sorted(path.name for path in paths))}")
                 changed = {name for name, folder in folders.items() if any(path.is_relative_to(folder) for path in paths)}
-                verdict = work.run(changed & judged or judged, when)
+                verdict = work.run(changed, when)
                 count += 1
     if rounds and not verdict.ok:
         raise SystemExit(1)
