@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The Python environment of the vector engines: made when first asked for, from hash-locked files, apart from .venv.
+"""The Python environments of what is measured beside: made when first asked for, from hash-locked files, apart from .venv.
 
 It lies in the cache under the hash of its lock files, so that all clones of one state share it. What numpy alone can do runs on the
 tool's own Python where that has numpy.
@@ -19,6 +19,7 @@ from ci.process import Limits, run, scratch_file
 
 ENGINES_LOCK = "requirements-bench.txt"
 DATA_LOCK = "requirements-bench-data.txt"
+TOOLS_LOCK = "requirements-bench-tools.txt"
 _SECONDS = 1800.0
 _LIGHT = {"client", "numpy"}
 _READY = "vexci-ready"
@@ -29,6 +30,11 @@ def python(root: Path, engines: Iterable[str], say: Callable[[str], None]) -> st
     if set(engines) <= _LIGHT and importlib.util.find_spec("numpy") is not None:
         return sys.executable
     return str(_environment(root, (ENGINES_LOCK,), say) / "bin" / "python")
+
+
+def virtme(root: Path, say: Callable[[str], None]) -> Path:
+    """The program vng of virtme-ng; InfrastructureError with pip's own words where it cannot be installed."""
+    return _environment(root, (TOOLS_LOCK,), say) / "bin" / "vng"
 
 
 def data_packages(root: Path, say: Callable[[str], None]) -> Path:

@@ -30,7 +30,7 @@ _SCP_SECONDS = 600.0
 class _Taken:
     cold: list[float] = field(default_factory=list)
     restored: list[float] = field(default_factory=list)
-    over_port: list[float] = field(default_factory=list)
+    by_disk: list[float] = field(default_factory=list)
     over_scp: list[float] = field(default_factory=list)
 
 
@@ -59,7 +59,7 @@ def measure(
                 if number and warm == machine.restored:
                     (taken.restored if warm else taken.cold).append(seconds)
                 if number and warm and machine.restored:
-                    taken.over_port.append(_speed(machine, file))
+                    taken.by_disk.append(_speed(machine, file))
                     taken.over_scp.append(_scp(machine, file))
     file.unlink()
     raw = run.file("bench", "machines", "samples.json")
@@ -83,14 +83,14 @@ def _scp(machine: Machine, file: Path) -> float:
 
 def _series(taken: _Taken, spec: MachineSpec, accelerator: Accelerator, rounds: int, evidence: Evidence) -> list[Series]:
     ratios = [warm / cold for warm, cold in zip(taken.restored, taken.cold, strict=False)]
-    parts = [scp / port for scp, port in zip(taken.over_scp, taken.over_port, strict=False)]
+    parts = [scp / disk for scp, disk in zip(taken.over_scp, taken.by_disk, strict=False)]
     rows = (
         ("cold boot", "guest", "request to first answer", "s", "lower", taken.cold),
         ("restore", "guest", "request to first answer", "s", "lower", taken.restored),
         ("restore", "guest", "ratio to the cold boot", "times", "lower", ratios),
         ("scp", "copy", "random file into the guest", "MiB/s", "higher", taken.over_scp),
-        ("port", "copy", "time as a part of scp's", "times", "lower", parts),
-        ("port", "copy", "random file into the guest", "MiB/s", "higher", taken.over_port),
+        ("disk", "copy", "time as a part of scp's", "times", "lower", parts),
+        ("disk", "copy", "random file into the guest", "MiB/s", "higher", taken.by_disk),
     )
     dimensions = {"machine": f"{spec.cpus} CPUs, {spec.memory} MiB", "accelerator": accelerator.name, "rounds": str(rounds)}
     missing = "no guest was restored from memory; the log says why"
