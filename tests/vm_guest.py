@@ -3,7 +3,7 @@
 
     python tests/vm_guest.py PROJECT NAME {hold|answer|up|restart}
 
-`hold` keeps its guest until it is killed, `answer` prints the guest's kernel release, `up` leaves a kept guest,
+`hold` boots a guest and keeps it until it is killed, `answer` prints the kernel release of a restored one, `up` leaves a kept guest,
 `restart` ends and starts the daemon of tests/libvirt_system.sh in between.
 """
 
@@ -64,7 +64,8 @@ def main(project: Path, name: str, what: str) -> None:
         facts = guests.up(SPEC, boot(), accelerator=TCG, root=project, name=name, evidence=run.path, progress=say)
         say(facts.uuid)
         return
-    with guests.guest(SPEC, boot(), accelerator=TCG, run=run, root=project, name=name, progress=say, warm=SPEC.uri != "private") as machine:
+    warm = what == "answer" or SPEC.uri != "private"
+    with guests.guest(SPEC, boot(), accelerator=TCG, run=run, root=project, name=name, progress=say, warm=warm) as machine:
         say(machine.run(["uname", "-r"], deadline=30).stdout.strip())
         if what == "restart":
             restart_daemon(project.parent)

@@ -149,10 +149,12 @@ def test_a_full_disk_on_the_host_is_not_the_guest_s_hang(tmp_path: Path, state: 
     try:
         monkeypatch.setattr("ci.vm.start._SPARE_DISK_MIB", 1)
         with (
-            guest(SPEC, boot(), accelerator=TCG, run=store.RunFolder(tmp_path), root=tmp_path, name="g", progress=print) as machine,
+            guest(
+                SPEC, boot(), accelerator=TCG, run=store.RunFolder(tmp_path), root=tmp_path, name="g", progress=print, warm=True
+            ) as machine,
             pytest.raises(InfrastructureError, match=r"no space left|the disk is full"),
         ):
-            machine.run(["sh", "-c", "dd if=/dev/urandom of=/var/tmp/fill bs=1M count=100 conv=fsync"], deadline=25)
+            machine.run(["sh", "-c", "dd if=/dev/urandom of=/var/tmp/fill bs=1M count=100 conv=fsync"], deadline=15)
     finally:
         subprocess.run(["umount", state], check=True)
 
@@ -322,13 +324,13 @@ def test_a_kept_guest_lives_on_until_it_is_taken_down(tmp_path: Path) -> None:
 
 
 def test_a_kept_guest_whose_qemu_died_is_said_to_have_ended_and_its_name_can_be_used_again(tmp_path: Path) -> None:
-    facts = guests.up(SPEC, boot(), accelerator=TCG, root=tmp_path, name="kept", evidence=tmp_path, progress=print)
+    facts = guests.up(SPEC, boot(), accelerator=TCG, root=tmp_path, name="kept", evidence=tmp_path, progress=print, warm=True)
     (qemu,) = registry.qemu_processes(facts.uuid)
     qemu.kill()
     psutil.wait_procs([qemu], timeout=10)
     with pytest.raises(UsageError, match="has ended"):
         ssh_argv("kept", tmp_path, [])
     assert [f.alive for f in registry.listing()] == [False]
-    again = guests.up(SPEC, boot(), accelerator=TCG, root=tmp_path, name="kept", evidence=tmp_path, progress=print)
+    again = guests.up(SPEC, boot(), accelerator=TCG, root=tmp_path, name="kept", evidence=tmp_path, progress=print, warm=True)
     assert again.alive and len(registry.listing()) == 1
     guests.down("kept", tmp_path)
