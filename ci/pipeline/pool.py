@@ -67,7 +67,8 @@ def prepare(session: Session, spec: MachineSpec, *, require_kvm: bool) -> tuple[
         stage.detail = f"{image.name} ({image.key[:12]}), kernel {kernel.release}, {accelerator.name}"
         console.line(stage.detail)
     words = (files.command_line, image.disk, image.name, kernel.release)
-    boot = Boot(files.kernel, files.initrd, files.modules, *words, cloud=image.cloud)
+    patience = session.manifest.kernel(spec.kernel).patience
+    boot = Boot(files.kernel, files.initrd, files.modules, *words, cloud=image.cloud, patience=patience)
     return boot, accelerator
 
 

@@ -13,6 +13,7 @@ class Boot:
 
     `image` and `release` name them for people. `failed` is the text on the console that announces, before the guest
     gives up, that its start went wrong. `cloud`: the disk is a cloud image, whose cloud-init takes the seed (ci/vm/nocloud.py).
+    The deadlines of starting are multiplied by `patience`, for a kernel that is slow by its checkers.
     """
 
     kernel: Path
@@ -24,3 +25,4 @@ class Boot:
     release: str = ""
     failed: str = "vexci-init: FAILED"
     cloud: bool = False
+    patience: float = 1.0

@@ -122,13 +122,13 @@ class Starter:
         return Machine(facts, keys, own, link, self._evidence, seconds)
 
     def _boot_seconds(self) -> float:
-        return BOOT_SECONDS[self._accelerator.name] * (nocloud.PATIENCE if self._boot.cloud else 1)
+        return BOOT_SECONDS[self._accelerator.name] * self._boot.patience * (nocloud.PATIENCE if self._boot.cloud else 1)
 
     def restore(self, warm: Warm, console_log: Path) -> Machine:
         """Bring it up from a snapshot. Raises InfrastructureError where the snapshot, or this machine, does not give it."""
         begin = time.monotonic()
         self._warm = warm
-        patience = RESTORE_SECONDS[self._accelerator.name]
+        patience = RESTORE_SECONDS[self._accelerator.name] * self._boot.patience
         door = Door(self.folder / "port.sock", patience)
 
         def create(own: Driver, xml: Path) -> dict[str, Any]:
