@@ -26,7 +26,8 @@ _BLOCK = 1 << 20
 _TAKE = """
 part=$2.vexci-part
 for block in /sys/block/vd*; do
-    read -r serial < "$block/serial" || serial=
+    [ -r "$block/serial" ] || continue
+    read -r serial < "$block/serial"  # it ends without a line feed, so the status says nothing
     [ "$serial" != "$1" ] || device=/dev/${block##*/}
 done
 [ -n "$device" ] || { echo "there is no disk $1" >&2; exit 1; }
