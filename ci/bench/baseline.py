@@ -10,20 +10,18 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from enum import Enum
 from pathlib import Path
 
 from ci import store
-from ci.bench.compare import Unequal, require_equal
-from ci.bench.statistics import ratio_of_medians
 from ci.errors import UsageError
+from ci.fingerprint import OF_THE_TOOL, differences, key
 from ci.model import Series, Verdict
+from ci.samples import ratio_of_medians
 
 FOLDER = ".vexci/baselines"
 THRESHOLD = 0.05  # a change below 5 % is not worth a verdict, whatever its interval
-# These name the code of the tool, not the conditions of the system; they are said, and do not refuse.
-_OF_THE_TOOL = ("harness", "left over in the guest")
 
 
 class Change(str, Enum):
@@ -56,7 +54,7 @@ class Judgement:
 def save(root: Path, name: str, run: str, commit: str, measured: Sequence[Series]) -> Path:
     """Keep the series under a name; UsageError where none has samples. An older one of that name is replaced."""
     path = _path(root, name)
-    kept = [asdict(item) | {"verdict": item.verdict.value, "evidence": []} for item in measured if item.samples]
+    kept = [asdict(item) | {"verdict": item.verdict.value, "evidence": []} for item in measured if item.samples and not item.failure]
     if not kept:
         raise UsageError(f"the baseline '{name}' would be empty: nothing was measured")
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -84,20 +82,19 @@ def _path(root: Path, name: str) -> Path:
 
 def judge(measured: Sequence[Series], baseline: Sequence[Series], *, threshold: float = THRESHOLD) -> list[Judgement]:
     """Every series of the baseline; one that is not measured now is missing, which is no success."""
-    now = {(item.system, item.workload, item.metric): item for item in measured}
-    return [_one(now.get((old.system, old.workload, old.metric)), old, threshold) for old in baseline]
+    now = {(item.system, *key(item)): item for item in measured}
+    return [_one(now.get((old.system, *key(old))), old, threshold) for old in baseline]
 
 
 def _one(new: Series | None, old: Series, threshold: float) -> Judgement:
     def answer(change: Change, reason: str, *interval: float) -> Judgement:
         return Judgement(old.system, old.workload, old.metric, change, reason, *interval)
 
-    if new is None or not new.samples:
+    if new is None or not new.samples or new.failure:
         return answer(Change.MISSING, new.failure or "no samples" if new else "it is not in this run")
-    try:
-        require_equal(_conditions(new), _conditions(old))
-    except Unequal as error:
-        return answer(Change.REFUSED, error.message)
+    different = differences(new, old, ignored=OF_THE_TOOL)
+    if different:
+        return answer(Change.REFUSED, f"it was not measured alike: {'; '.join(map(str, different))}")
     found = ratio_of_medians(new.samples, old.samples)
     interval = (found.ratio, found.low, found.high)
     more, less = found.low > 1 + threshold, found.high < 1 / (1 + threshold)
@@ -106,7 +103,3 @@ def _one(new: Series | None, old: Series, threshold: float) -> Judgement:
     better = more == (old.better == "higher")
     change = Change.IMPROVEMENT if better else Change.REGRESSION
     return answer(change, f"the whole interval lies more than {threshold:.0%} from the baseline", *interval)
-
-
-def _conditions(series: Series) -> Series:
-    return replace(series, dimensions={name: value for name, value in series.dimensions.items() if name not in _OF_THE_TOOL})

@@ -7,9 +7,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
 
-from ci.bench.statistics import LEAST_SAMPLES, SEED, cliffs_delta, ratio_of_medians
 from ci.errors import UsageError
+from ci.fingerprint import differences, key
 from ci.model import Series
+from ci.samples import LEAST_SAMPLES, SEED, cliffs_delta, ratio_of_medians
 
 
 class Finding(str, Enum):
@@ -50,12 +51,9 @@ class Unequal(UsageError):
 
 def require_equal(series: Series, baseline: Series) -> None:
     """Raise Unequal where workload, metric, unit, direction or any dimension differs, naming what and how."""
-    fields = [(name, str(getattr(series, name)), str(getattr(baseline, name))) for name in ("workload", "metric", "unit", "better")]
-    for name in sorted(series.dimensions.keys() | baseline.dimensions.keys()):
-        fields.append((name, series.dimensions.get(name, "absent"), baseline.dimensions.get(name, "absent")))
-    different = [f"{name} is '{one}' against '{other}'" for name, one, other in fields if one != other]
+    different = differences(series, baseline)
     if different:
-        raise Unequal(f"{series.system} and {baseline.system} were not measured alike: {'; '.join(different)}")
+        raise Unequal(f"{series.system} and {baseline.system} were not measured alike: {'; '.join(map(str, different))}")
 
 
 def compare(series: Series, baseline: Series, *, seed: int = SEED) -> Comparison:
@@ -80,18 +78,18 @@ def compare(series: Series, baseline: Series, *, seed: int = SEED) -> Comparison
 
 
 def comparisons(series: Sequence[Series], *, references: Sequence[str] = ()) -> list[Comparison]:
-    """Every pair of systems with the same workload and metric. The later one is the baseline, and a reference always is.
+    """Every pair of systems with the same benchmark, workload and metric. The later one is the baseline, and a reference always is.
 
     Where artifacts were measured, two references are not compared with each other. Unequal pairs are listed as refused, with the
     differing field.
     """
     found: list[Comparison] = []
-    ours = {item.workload for item in series if item.artifact_sha256}
+    ours = {key(item)[:2] for item in series if item.artifact_sha256}
     for position, one in enumerate(series):
         for other in series[position + 1 :]:
-            if (one.workload, one.metric) != (other.workload, other.metric):
+            if key(one) != key(other):
                 continue
-            if one.workload in ours and not (one.artifact_sha256 or other.artifact_sha256):
+            if key(one)[:2] in ours and not (one.artifact_sha256 or other.artifact_sha256):
                 continue
             system, baseline = (other, one) if one.system in references and other.system not in references else (one, other)
             try:

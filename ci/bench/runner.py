@@ -11,13 +11,13 @@ from pathlib import Path
 
 from ci.bench import payload
 from ci.bench.jobs import Place, job, perform
-from ci.bench.statistics import checked
 from ci.bench.system import System
 from ci.bench.workloads import Metric, Workload, workload
 from ci.errors import GuestPanic, InfrastructureError, ProductFailure, UsageError, VexciError
 from ci.guest import Guest
 from ci.manifest import BenchmarkSpec
 from ci.model import Evidence, Series, Verdict
+from ci.samples import checked
 from ci.store import RunFolder, sha256_file
 
 ANSWER_SECONDS = 30.0

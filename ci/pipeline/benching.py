@@ -9,7 +9,6 @@ from ci import bench as benchmarks
 from ci import console, errors
 from ci.bench.baseline import Change, Judgement
 from ci.bench.compare import Comparison, Finding
-from ci.bench.statistics import summarise
 from ci.bench.system import CONTROL
 from ci.errors import ProductFailure, UsageError
 from ci.manifest import BenchmarkSpec
@@ -19,6 +18,7 @@ from ci.pipeline.pool import Pool
 from ci.pipeline.session import Session
 from ci.record import Stage, plain
 from ci.report.words import number
+from ci.samples import summarise
 
 
 @dataclass(frozen=True)

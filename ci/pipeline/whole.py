@@ -57,7 +57,7 @@ def _report_stage(session: Session, failure: VexciError | None) -> None:
             record.skip(name, f"not reached: {failure}")
     with record.stage("report") as stage, console.group("report"):
         content = record.preview(failure.verdict if failure else None, str(failure) if failure else "")
-        for path in reports.write(content, record.run.path):
+        for path in reports.write(content, record.run.path, store.read_records(session.manifest.root)):
             stage.evidence.append(record.run.evidence("report", path))
             console.line(f"wrote {path.relative_to(session.manifest.root)}")
         stage.detail = "summary.md and report.html"
@@ -69,7 +69,7 @@ def report(session: Session, run_id: str) -> None:
 
     root = session.manifest.root
     record = _chosen(root, run_id)
-    for path in reports.write(record, root / store.RUNS_FOLDER / str(record["id"])):
+    for path in reports.write(record, root / store.RUNS_FOLDER / str(record["id"]), store.read_records(root)):
         console.line(f"wrote {path.relative_to(root)}")
     console.verdict_line(Verdict(record["verdict"]), f"is the verdict of the run {record['id']}: {record['command']}")
 

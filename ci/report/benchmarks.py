@@ -8,18 +8,28 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from ci.report.details import Details, details
 from ci.report.evidence import Files, Link
+from ci.samples import LEAST_SAMPLES, median_interval
+
+# How many colours the style sheet has: s for artifacts, r for references.
+COLOURS = {"s": 4, "r": 6}
 
 
 @dataclass(frozen=True)
 class Summary:
-    """Median and spread; quartiles interpolate linearly, as in ci/bench/statistics.py."""
+    """Median and spread; quartiles interpolate linearly, as in ci/samples.py.
+
+    `low` and `high` are the 95 % interval of the median; None where there are too few samples to support one.
+    """
 
     median: float
     minimum: float
     maximum: float
     lower: float
     upper: float
+    low: float | None = None
+    high: float | None = None
 
 
 @dataclass(frozen=True)
@@ -43,24 +53,30 @@ class Row:
 
 @dataclass(frozen=True)
 class Chart:
-    """One metric of one workload over all systems."""
+    """One metric of one workload of one benchmark over all systems."""
 
     workload: str
     metric: str
     unit: str
     better: str
     rows: tuple[Row, ...]
+    benchmark: str = ""
+
+    @property
+    def measured(self) -> bool:
+        return any(row.summary for row in self.rows)
 
 
 @dataclass(frozen=True)
 class Failure:
-    """One system that has no numbers under one workload."""
+    """One system that has no numbers under one workload, in all metrics or in those that are named."""
 
     system: str
     workload: str
     verdict: str
     reason: str
     evidence: tuple[Link, ...]
+    metrics: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -88,16 +104,24 @@ class Benchmarks:
 
     charts: list[Chart] = field(default_factory=list)
     failures: list[Failure] = field(default_factory=list)
+    absent: list[Failure] = field(default_factory=list)
     pairs: dict[tuple[str, str], list[Finding]] = field(default_factory=dict)
     conditions: list[tuple[str, str]] = field(default_factory=list)
     colours: dict[str, str] = field(default_factory=dict)
+    details: Details = field(default_factory=Details)
+
+    def forms(self, artifacts: Sequence[Mapping[str, Any]]) -> dict[tuple[str, str], list[Finding]]:
+        """Those comparisons in which a kernel module stands beside a daemon."""
+        kinds = {str(item["name"]): str(item["kind"]) for item in artifacts}
+        return {pair: found for pair, found in self.pairs.items() if {kinds.get(name) for name in pair} == {"kernel-module", "daemon"}}
 
     @property
     def workloads(self) -> dict[str, list[Chart]]:
-        """The charts of each workload, in the record's order."""
+        """The charts of each workload, in the record's order; a benchmark's name stands before it where there are several."""
+        several = len({chart.benchmark for chart in self.charts}) > 1
         found: dict[str, list[Chart]] = {}
         for chart in self.charts:
-            found.setdefault(chart.workload, []).append(chart)
+            found.setdefault(f"{chart.benchmark}: {chart.workload}" if several and chart.benchmark else chart.workload, []).append(chart)
         return found
 
 
@@ -107,11 +131,16 @@ def benchmarks(stages: Sequence[Mapping[str, Any]], files: Files, artifacts: Seq
     series = [item for stage in stages for item in stage.get("results", {}).get("series", [])]
     known = {str(artifact["sha256"]) for artifact in artifacts}
     found.colours = _colours(series)
-    groups: dict[tuple[str, str, str, str], list[Mapping[str, Any]]] = {}
+    groups: dict[tuple[str, ...], list[Mapping[str, Any]]] = {}
     for item in series:
-        groups.setdefault((item["workload"], item["metric"], item["unit"], item["better"]), []).append(item)
-    found.charts = [Chart(*key, tuple(_row(item, files, known, found.colours) for item in items)) for key, items in groups.items()]
-    found.failures = _failures(series, files)
+        benchmark = str(item.get("dimensions", {}).get("benchmark", ""))
+        groups.setdefault((item["workload"], item["metric"], item["unit"], item["better"], benchmark), []).append(item)
+    for (workload, metric, unit, better, benchmark), items in groups.items():
+        rows = tuple(_row(item, files, known, found.colours) for item in items)
+        found.charts.append(Chart(workload, metric, unit, better, rows, benchmark))
+    found.failures = _failures([item for item in series if item["verdict"] != "skip"], files)
+    found.absent = _failures([item for item in series if item["verdict"] == "skip"], files)
+    found.details = details(stages, found.colours)
     for stage in stages:
         for item in stage.get("results", {}).get("comparisons", []):
             finding = Finding(**{name: item.get(name) for name in Finding.__dataclass_fields__})
@@ -127,7 +156,8 @@ def _colours(series: Sequence[Mapping[str, Any]]) -> dict[str, str]:
     for item in series:
         if item["system"] not in colours:
             letter = "s" if item.get("artifact_sha256") or not ours else "r"
-            colours[item["system"]] = f"{letter}{1 + sum(value.startswith(letter) for value in colours.values()) % 4}"
+            before = sum(value.startswith(letter) for value in colours.values())
+            colours[item["system"]] = f"{letter}{1 + before % COLOURS[letter]}"
     return colours
 
 
@@ -153,20 +183,25 @@ def _summary(samples: Sequence[float]) -> Summary | None:
     if not samples:
         return None
     lower, middle, upper = statistics.quantiles(samples, n=4, method="inclusive") if len(samples) > 1 else [samples[0]] * 3
-    return Summary(middle, min(samples), max(samples), lower, upper)
+    interval = median_interval(samples) if len(samples) >= LEAST_SAMPLES else None
+    ends = (interval.low, interval.high) if interval else (None, None)
+    return Summary(middle, min(samples), max(samples), lower, upper, *ends)
 
 
 def _failures(series: Sequence[Mapping[str, Any]], files: Files) -> list[Failure]:
-    """One entry for each system and workload, however many metrics it has."""
-    found: dict[tuple[str, str, str], Failure] = {}
+    """One entry for each system, workload and reason, with the metrics that it concerns."""
+    groups: dict[tuple[str, str, str], list[Mapping[str, Any]]] = {}
     for item in series:
         if item["samples"] and item["verdict"] in ("pass", "known") and not item.get("failure"):
             continue
         reason = item.get("failure") or "no samples and no reason were recorded"
-        verdict = item["verdict"] if item["verdict"] != "pass" else "fail"
-        evidence = files.links([e for e in item.get("evidence", []) if e["kind"] != "samples"])
-        found.setdefault((item["system"], item["workload"], reason), Failure(item["system"], item["workload"], verdict, reason, evidence))
-    return list(found.values())
+        groups.setdefault((item["system"], item["workload"], reason), []).append(item)
+    found = []
+    for (system, workload, reason), items in groups.items():
+        verdict = items[0]["verdict"] if items[0]["verdict"] != "pass" else "fail"
+        evidence = files.links([e for e in items[0].get("evidence", []) if e["kind"] != "samples"])
+        found.append(Failure(system, workload, verdict, reason, evidence, tuple(str(item["metric"]) for item in items)))
+    return found
 
 
 def _conditions(series: Sequence[Mapping[str, Any]]) -> list[tuple[str, str]]:

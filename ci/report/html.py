@@ -1,14 +1,21 @@
 # SPDX-License-Identifier: Apache-2.0
-"""report.html: one file, no script, no request to anywhere; every text from the record is escaped."""
+"""report.html: one file, no request to anywhere; every text from the record is escaped.
+
+Its one script sorts tables. The page's content security policy names the hash of that script, so that no other one would run.
+"""
 
 from __future__ import annotations
 
+import base64
+import hashlib
+from collections.abc import Callable
 from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from ci.report import svg, words
+from ci.report import lines, svg, words
+from ci.report.systems import slug
 from ci.report.view import View
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -19,8 +26,25 @@ def render(content: View) -> str:
     environment = Environment(
         loader=FileSystemLoader(TEMPLATES), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    environment.globals.update(words=words, interval=svg.interval)
-    environment.globals["bars"] = lambda chart, name: Markup(svg.bars(chart, name))
-    environment.globals["ratios"] = lambda findings, name, title: Markup(svg.ratios(findings, name, title))
-    style = Markup((TEMPLATES / "report.css").read_text())
-    return environment.get_template("report.html.j2").render(view=content, record=content.record, style=style)
+    environment.globals.update(words=words, interval=svg.interval, slug=slug)
+    drawings: dict[str, Callable[..., str]] = {
+        "bars": svg.bars,
+        "ratios": svg.ratios,
+        "recall": lines.recall,
+        "latency": lines.latency,
+        "history": lines.history,
+    }
+    environment.globals.update({name: _drawn(draw) for name, draw in drawings.items()})
+    style, script = (Markup((TEMPLATES / name).read_text()) for name in ("report.css", "sort.js"))
+    page = environment.get_template("report.html.j2")
+    return page.render(view=content, record=content.record, style=style, script=script, script_hash=script_hash(script))
+
+
+def _drawn(draw: Callable[..., str]) -> Callable[..., Markup]:
+    """A chart for the template: it has escaped its own texts."""
+    return lambda *arguments: Markup(draw(*arguments))
+
+
+def script_hash(script: str) -> str:
+    """The source expression of a script in a content security policy (CSP level 3, hash-source)."""
+    return "sha256-" + base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()

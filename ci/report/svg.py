@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from html import escape
 
 from ci.report import words
-from ci.report.benchmarks import Chart, Finding, Row
+from ci.report.benchmarks import Chart, Finding, Row, Summary
 
 WIDTH = 320.0
 RATIO_WIDTH = 440.0
@@ -33,15 +33,18 @@ def ticks(top: float, most: int = 4) -> list[float]:
     return [index * step for index in range(math.floor(top / step * (1 + 1e-9)) + 1)]
 
 
-def _text(x: float, y: float, content: str, css: str, anchor: str = "start") -> str:
+def text(x: float, y: float, content: str, css: str, anchor: str = "start") -> str:
+    """A line of text with its baseline at y."""
     return f'<text x="{x:.1f}" y="{y:.1f}" class="{css}" text-anchor="{anchor}">{escape(content)}</text>'
 
 
-def _line(x1: float, y1: float, x2: float, y2: float, css: str) -> str:
+def line(x1: float, y1: float, x2: float, y2: float, css: str) -> str:
+    """A straight line."""
     return f'<line x1="{x1:.1f}" y1="{y1:.1f}" x2="{x2:.1f}" y2="{y2:.1f}" class="{css}"/>'
 
 
-def _svg(name: str, width: float, height: float, title: str, desc: str, body: Sequence[str]) -> str:
+def drawing(name: str, width: float, height: float, title: str, desc: str, body: Sequence[str]) -> str:
+    """The whole <svg>; `name` must be unique on the page."""
     head = f'<svg class="chart" viewBox="0 0 {width:.0f} {height:.0f}" role="img" aria-labelledby="{name}-title {name}-desc">'
     return "\n".join(
         [head, f'<title id="{name}-title">{escape(title)}</title><desc id="{name}-desc">{escape(desc)}</desc>', *body, "</svg>"]
@@ -52,15 +55,18 @@ def _row_desc(row: Row, unit: str) -> str:
     if row.summary is None:
         return f"{row.system}: {words.verdict(row.verdict)}, no number: {row.failure}"
     s = row.summary
-    return f"{row.system}: median {words.number(s.median)} {unit}, from {words.number(s.minimum)} to {words.number(s.maximum)}"
+    spread = f"from {words.number(s.minimum)} to {words.number(s.maximum)}"
+    interval = f", 95 % interval {words.number(s.low)} to {words.number(s.high)}" if s.low is not None and s.high is not None else ""
+    return f"{row.system}: median {words.number(s.median)} {unit}, {spread}{interval}"
 
 
-def _short(text: str, most: int) -> str:
-    return text if len(text) <= most else text[: most - 1].rstrip() + "…"
+def short(content: str, most: int) -> str:
+    """At most so many characters."""
+    return content if len(content) <= most else content[: most - 1].rstrip() + "…"
 
 
 def bars(chart: Chart, name: str) -> str:
-    """Medians as bars with the middle half, the whole range and each sample; a failed system as an empty track with its reason."""
+    """Medians as bars with their 95 % interval, the whole range and each sample; a failed system as an empty track with its reason."""
     top = max((row.summary.maximum for row in chart.rows if row.summary), default=0.0) * 1.04
     bottom = _TOP + _ROW * len(chart.rows)
     scale = _PLOT / top if top else 0.0
@@ -69,33 +75,42 @@ def bars(chart: Chart, name: str) -> str:
         x = _LEFT + value * scale
         anchor = "start" if value == 0 else "middle"
         body += [
-            _line(x, _TOP, x, bottom, "grid" if value else "axis"),
-            _text(x, bottom + 15, words.number(value) if value else "0", "tick", anchor),
+            line(x, _TOP, x, bottom, "grid" if value else "axis"),
+            text(x, bottom + 15, words.number(value) if value else "0", "tick", anchor),
         ]
     for index, row in enumerate(chart.rows):
         body += _bar(row, _TOP + index * _ROW, scale, chart.unit)
     desc = f"{chart.unit}, {chart.better} is better. " + "; ".join(_row_desc(row, chart.unit) for row in chart.rows)
-    return _svg(name, WIDTH, bottom + _AXIS, f"{chart.workload}: {chart.metric}", desc, body)
+    return drawing(name, WIDTH, bottom + _AXIS, f"{chart.workload}: {chart.metric}", desc, body)
 
 
 def _bar(row: Row, y: float, scale: float, unit: str) -> list[str]:
-    label = [_text(_LEFT + 5, y + 15, row.system, "label")]
+    label = [text(_LEFT + 5, y + 15, row.system, "label")]
     base, middle = y + 22, y + 22 + _BAR / 2
     s = row.summary
     if s is None:
-        track = f'<rect x="{_LEFT}" y="{base}" width="{_PLOT}" height="{_BAR}" rx="2" class="none"/>'
-        word = _text(_LEFT + _PLOT, y + 15, words.verdict(row.verdict), "failed", "end")
-        return [*label, word, track, _text(_LEFT + 8, middle + 4, _short(row.failure, 47), "reason")]
-    x = {key: _LEFT + value * scale for key, value in vars(s).items()}
+        css = "absent" if row.verdict == "skip" else "failed"
+        track = f'<rect x="{_LEFT}" y="{base}" width="{_PLOT}" height="{_BAR}" rx="2" class="none {css}"/>'
+        word = text(_LEFT + _PLOT, y + 15, words.verdict(row.verdict), css, "end")
+        return [*label, word, track, text(_LEFT + 8, middle + 4, short(row.failure, 47), "reason")]
+    x = {key: _LEFT + getattr(s, key) * scale for key in ("minimum", "maximum", "median")}
     width = max(1.0, x["median"] - _LEFT)
     return [
         *label,
-        _text(_LEFT + _PLOT, y + 15, f"{words.number(s.median)} {unit}", "value", "end"),
+        text(_LEFT + _PLOT, y + 15, f"{words.number(s.median)} {unit}", "value", "end"),
         f'<rect x="{_LEFT}" y="{base}" width="{width:.1f}" height="{_BAR}" rx="2" class="bar {row.colour}"/>',
-        _line(x["minimum"], middle, x["maximum"], middle, "range"),
-        _line(x["lower"], middle, x["upper"], middle, "half"),
+        line(x["minimum"], middle, x["maximum"], middle, "range"),
+        *_whisker(s, middle, scale),
         *(f'<circle cx="{_LEFT + value * scale:.1f}" cy="{middle:.1f}" r="2.2" class="dot"/>' for value in row.samples),
     ]
+
+
+def _whisker(s: Summary, middle: float, scale: float) -> list[str]:
+    """The interval of the median with an end on each side; nothing where too few samples support one."""
+    if s.low is None or s.high is None:
+        return []
+    low, high = _LEFT + s.low * scale, _LEFT + s.high * scale
+    return [line(low, middle, high, middle, "half"), *(line(x, middle - 6, x, middle + 6, "end") for x in (low, high))]
 
 
 def ratio_ticks(low: float, high: float) -> list[float]:
@@ -121,21 +136,21 @@ def ratios(findings: Sequence[Finding], name: str, title: str) -> str:
     body = []
     for value in ratio_ticks(low, high) if measured else []:
         css = "one" if value == 1 else "grid"
-        body += [_line(x(value), _TOP, x(value), bottom, css), _text(x(value), bottom + 15, f"{value:g}{words.TIMES}", "tick", "middle")]
+        body += [line(x(value), _TOP, x(value), bottom, css), text(x(value), bottom + 15, f"{value:g}{words.TIMES}", "tick", "middle")]
     for index, finding in enumerate(findings):
         y = _TOP + index * _ROW
-        body.append(_text(left - 5, y + 15, _short(f"{finding.workload}: {finding.metric}", 34), "label"))
+        body.append(text(left - 5, y + 15, short(f"{finding.workload}: {finding.metric}", 34), "label"))
         decided = finding.ratio is not None and finding.finding in ("faster", "slower")
         said = finding.finding if not decided or finding.ratio is None else f"{words.number(finding.ratio)}{words.TIMES}, {finding.finding}"
-        body.append(_text(left + plot, y + 15, said, f"finding {finding.finding.split()[0]}", "end"))
+        body.append(text(left + plot, y + 15, said, f"finding {finding.finding.split()[0]}", "end"))
         if finding.ratio is None or finding.low is None or finding.high is None:
-            body.append(_text(left - 5, y + 34, _short(finding.reason, 64), "reason"))
+            body.append(text(left - 5, y + 34, short(finding.reason, 64), "reason"))
             continue
         middle = y + 31
-        body.append(_line(x(finding.low), middle, x(finding.high), middle, "interval"))
-        body += [_line(x(end), middle - 5, x(end), middle + 5, "interval") for end in (finding.low, finding.high)]
+        body.append(line(x(finding.low), middle, x(finding.high), middle, "interval"))
+        body += [line(x(end), middle - 5, x(end), middle + 5, "interval") for end in (finding.low, finding.high)]
         body.append(f'<circle cx="{x(finding.ratio):.1f}" cy="{middle:.1f}" r="5" class="point {finding.finding.split()[0]}"/>')
-    return _svg(name, RATIO_WIDTH, bottom + (_AXIS if measured else 4), title, "; ".join(map(finding_text, findings)), body)
+    return drawing(name, RATIO_WIDTH, bottom + (_AXIS if measured else 4), title, "; ".join(map(finding_text, findings)), body)
 
 
 def finding_text(finding: Finding) -> str:

@@ -3,15 +3,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from ci.model import Verdict, worst
 from ci.report import words
-from ci.report.benchmarks import Benchmarks, benchmarks
+from ci.report.benchmarks import Benchmarks, Failure, Finding, benchmarks
 from ci.report.evidence import Files, Link
+from ci.report.history import History, history
+from ci.report.systems import Page, pages
 
 # What a reader looks for in every report; one that is not in the record is said to be absent.
 EXPECTED = ("build", "verify", "validate", "bench")
@@ -98,12 +101,26 @@ class View:
     wrong: list[Problem] = field(default_factory=list)
     skipped: list[Problem] = field(default_factory=list)
     environment: list[tuple[str, str]] = field(default_factory=list)
+    history: History = field(default_factory=History)
+    systems: list[Page] = field(default_factory=list)
+    forms: dict[tuple[str, str], list[Finding]] = field(default_factory=dict)
     reproduce: str = ""
     reproduce_href: str = ""
 
+    @property
+    def forms_said(self) -> str:
+        """How often which form was better, in one sentence for each pair."""
+        said = []
+        for (one, other), findings in self.forms.items():
+            count = Counter(item.finding for item in findings)
+            undecided = len(findings) - count["faster"] - count["slower"]
+            parts = f"{one} is better in {count['faster']} of {len(findings)} measures, {other} in {count['slower']}"
+            said.append(f"{parts}; in {undecided} no difference is shown or there is nothing to compare.")
+        return " ".join(said)
 
-def view(record: Mapping[str, Any], folder: Path) -> View:
-    """Read a record; `folder` is its run folder, where evidence is looked for."""
+
+def view(record: Mapping[str, Any], folder: Path, earlier: Iterable[Mapping[str, Any]] = ()) -> View:
+    """Read a record; `folder` is its run folder, where evidence is looked for, `earlier` are the records of other runs."""
     files = Files(folder)
     stages = list(record.get("stages", []))
     checks = [_check(check, files) for stage in stages for check in stage.get("checks", [])]
@@ -123,6 +140,9 @@ def view(record: Mapping[str, Any], folder: Path) -> View:
         benchmarks=measured,
         absent=_absent(record),
         environment=_environment(record),
+        history=history(record, earlier, measured.colours),
+        forms=measured.forms(list(record.get("artifacts", []))),
+        systems=pages(measured, stages, list(record.get("artifacts", []))),
     )
     content.wrong = _wrong(content, stages, files)
     content.skipped = _skipped(content, stages)
@@ -236,10 +256,16 @@ def _wrong(content: View, stages: list[Mapping[str, Any]], files: Files) -> list
             found.append(Problem(where, suite.verdict, suite.detail, suite.evidence))
         if len(suite.cases) < suite.minimum:
             found.append(Problem(where, "fail", f"{len(suite.cases)} cases ran, at least {suite.minimum} must", suite.evidence))
-    found += [Problem(f"benchmark {f.workload} on {f.system}", f.verdict, f.reason, f.evidence) for f in content.benchmarks.failures]
+    found += [Problem(_benchmark(f), f.verdict, f.reason, f.evidence) for f in content.benchmarks.failures]
     found += [Problem("evidence", "fail", f"{link.path}: {link.state}") for link in files.wrong]
     # A stage that says nothing of its own only repeats what stands below it.
     return [item for item in found if item.detail or len(found) == 1] if any(item.detail for item in found) else found
+
+
+def _benchmark(item: Failure) -> str:
+    """Which series of a system have no numbers: all of a workload, or the metrics that it does not have."""
+    metrics = f": {', '.join(item.metrics)}" if item.verdict == "skip" else ""
+    return f"benchmark {item.workload} on {item.system}{metrics}"
 
 
 def _skipped(content: View, stages: list[Mapping[str, Any]]) -> list[Problem]:
@@ -255,7 +281,7 @@ def _skipped(content: View, stages: list[Mapping[str, Any]]) -> list[Problem]:
         rows += [
             Problem(f"suite {suite.name} on {suite.artifact}, case {c.id}", "skip", c.detail) for c in suite.cases if c.verdict == "skip"
         ]
-    return rows
+    return rows + [Problem(_benchmark(f), f.verdict, f.reason) for f in content.benchmarks.absent]
 
 
 def _environment(record: Mapping[str, Any]) -> list[tuple[str, str]]:
@@ -274,5 +300,7 @@ def _headline(content: View) -> str:
         parts.append(words.tally([case.verdict for suite in content.suites for case in suite.cases], "case"))
     if content.benchmarks.charts:
         rows = [row for chart in content.benchmarks.charts for row in chart.rows]
-        parts.append(f"{sum(row.summary is not None for row in rows)} of {words.count(len(rows), 'series', 'series')} measured")
+        said = f"{sum(row.summary is not None for row in rows)} of {words.count(len(rows), 'series', 'series')} measured"
+        absent = sum(row.verdict == "skip" for row in rows)
+        parts.append(said + (f", {absent} do not exist for their system" if absent else ""))
     return "; ".join(parts) or "Nothing was observed in this run"

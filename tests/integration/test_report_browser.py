@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 import statistics
@@ -15,7 +16,7 @@ import pytest
 import ci.report
 from ci.process import Limits, run
 from ci.report import words
-from tests.unit.report_records import record
+from tests.unit.report_records import record, with_vectors
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 pytestmark = [pytest.mark.integration, pytest.mark.skipif(CHROMIUM is None, reason="no Chromium is installed: apt-get install chromium")]
@@ -65,13 +66,46 @@ def test_the_charts_are_there_with_the_numbers_of_the_record(report: tuple[dict[
     seen = visit(page, tmp_path / "browser", "--dump-dom")
     assert "CONSOLE" not in seen.log, seen.log
     charts = re.findall(r"<svg.*?</svg>", seen.dom, re.DOTALL)
-    assert len(charts) == 6 + 3
+    assert len(charts) == 6 + 3, "six measures, three pairs"
     for series in (item for stage in data["stages"] for item in stage["results"].get("series", [])):
-        chart = next(c for c in charts if f">{series['workload']}: {series['metric']}<" in c)
+        chart = next(c for c in charts if f">{series['workload']}: {series['metric']}</title>" in c)
         if series["samples"]:
             assert f">{words.number(statistics.median(series['samples']))} {series['unit']}<" in chart
         else:
             assert f"{series['system']}: hung, no number" in chart
+
+
+def test_vectors_and_history_are_drawn_and_tables_sort(tmp_path: Path) -> None:
+    """A click on "Median" is made by the page itself; its order must then be that of the numbers, what has none last."""
+    data = with_vectors(tmp_path)
+    page = ci.report.write(data, tmp_path, [{**json.loads(json.dumps(data)), "id": "20261101T000000Z-000000"}])[1]
+    plain = visit(page, tmp_path / "browser", "--dump-dom")
+    assert "CONSOLE" not in plain.log, plain.log
+    assert plain.dom.count('class="chart"') == 9 + 5 + 1 + 1 + 9, "bars, pairs, recall, latency, history"
+    clicks = "document.querySelectorAll('#numbers + div thead button')[2].click();"
+    scripted = re.sub(r"script-src '[^']*'", "script-src 'unsafe-inline'", page.read_text()).replace(
+        "</body>", f"<script>{clicks}</script></body>"
+    )
+    other = tmp_path / "clicked.html"
+    other.write_text(scripted)
+    seen = visit(other, tmp_path / "other-browser", "--dump-dom")
+    assert "CONSOLE" not in seen.log, seen.log
+    table = seen.dom.split('id="numbers"')[1].split("</table>")[0]
+    assert 'aria-sort="ascending"' in table
+    values = re.findall(r'<td class="num" data-value="([^"]*)"><b>|<td class="num" data-value="">none', table)
+    medians = [float(value) for value in values if value]
+    assert len(medians) == 25
+    assert medians == sorted(medians)
+    assert values[-2:] == ["", ""], "what has no number stands last"
+
+
+def test_another_script_than_the_page_s_own_does_not_run(tmp_path: Path) -> None:
+    page = ci.report.write(record(tmp_path), tmp_path)[1]
+    text = page.read_text().replace("</body>", "<script>document.title = 'taken over'</script></body>")
+    page.write_text(text)
+    seen = visit(page, tmp_path / "browser", "--dump-dom")
+    assert "<title>taken over" not in seen.dom
+    assert "Content Security Policy" in seen.log
 
 
 def test_a_console_error_would_be_seen(tmp_path: Path) -> None:

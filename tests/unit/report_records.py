@@ -96,6 +96,65 @@ def series(folder: Path, failing: bool) -> list[Series]:
     return found
 
 
+ENGINES = {"vexfs-fuse": (1.0, 1.0), "faiss": (1.7, 1.0), "qdrant-edge": (6.0, 0.972)}  # rate beside ours, recall at the top effort
+EFFORTS = (16, 64, 256)
+
+
+def vectors(folder: Path) -> tuple[list[Series], dict[str, Any]]:
+    """Searches of three engines, one without an index to build; and what stands beside the series in the record."""
+    source = random.Random(11)
+    measures = (("search k=10 p50", "ms", "lower"), ("search k=10 recall", "share", "higher"), ("index build", "s", "lower"))
+    common = {
+        "kernel": "6.18.0",
+        "benchmark": "search",
+        "machine": "this host",
+        "rounds": "5",
+        "data set": "sha256 aa11",
+        "tool": "vectors",
+    }
+    found = []
+    results: dict[str, Any] = {"sweeps": [], "latencies": [], "systems": []}
+    for engine, (speed, recall) in ENGINES.items():
+        files = tuple(file(folder, "samples", f"bench/search/{engine}/round-{n}/vectors.json", f'{{"round": {n}}}') for n in range(1, 6))
+        for metric, unit, better in measures:
+            absent = metric == "index build" and engine != "qdrant-edge"
+            base = {"search k=10 p50": 1.2 / speed, "search k=10 recall": recall, "index build": 2.5}[metric]
+            noise = 0.0 if metric.endswith("recall") else 0.04
+            samples = () if absent else tuple(round(base * source.lognormvariate(0, noise), 6) for _ in range(5))
+            found.append(
+                Series(
+                    engine,
+                    "10k-128",
+                    metric,
+                    unit,
+                    better,
+                    samples,
+                    {**common, "reached as": "on this machine, without a server"},
+                    SHA["vexfs-fuse"] if engine == "vexfs-fuse" else None,
+                    "there is no index" if absent else None,
+                    Verdict.SKIP if absent else Verdict.PASS,
+                    files,
+                )
+            )
+        exact = recall == 1.0
+        points = [
+            {
+                "effort": 0 if exact else effort,
+                "recall": [1.0 if exact else min(recall, 0.7 + 0.1 * position)] * 5,
+                "rate": [round(830 * speed / (1 if exact else 1 + position) * source.lognormvariate(0, 0.03), 1) for _ in range(5)],
+            }
+            for position, effort in enumerate((0,) if exact else EFFORTS)
+        ]
+        whose = {"system": engine, "workload": "10k-128"}
+        results["sweeps"].append({**whose, "k": 10, "points": points})
+        values = [(50, 1.2 / speed), (90, 1.5 / speed), (99, 2.6 / speed), (99.9, 4.4 / speed)]
+        results["latencies"].append({**whose, "what": "search k=10", "count": 2500, "quantiles": values})
+        results["systems"].append(
+            {"system": engine, "facts": {"version": f"{engine} 1.2.3", "search": "exact" if exact else "approximate"}}
+        )
+    return found, results
+
+
 _compared: dict[bool, list[Any]] = {}
 
 
@@ -104,6 +163,17 @@ def compared(measured: list[Series], failing: bool) -> list[Any]:
     if failing not in _compared:
         _compared[failing] = plain(comparisons(measured, references=("ext4",)))
     return copy.deepcopy(_compared[failing])
+
+
+def with_vectors(folder: Path) -> dict[str, Any]:
+    """A good run that has measured vector engines, too."""
+    data = record(folder)
+    more, results = vectors(folder)
+    bench = data["stages"][-1]["results"]
+    bench["series"] += plain(more)
+    bench["comparisons"] += plain(comparisons(more, references=("faiss", "qdrant-edge")))
+    bench.update(plain(results))
+    return data
 
 
 def record(folder: Path, *, failing: bool = False) -> dict[str, Any]:

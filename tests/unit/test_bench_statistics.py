@@ -13,9 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ci.bench.compare import Finding, Unequal, compare, comparisons
-from ci.bench.statistics import checked, ratio_of_medians, summarise
 from ci.errors import ProductFailure, UsageError
 from ci.model import Series, Verdict
+from ci.samples import checked, median_interval, ratio_of_medians, summarise
 
 pytestmark = pytest.mark.unit
 
@@ -54,18 +54,12 @@ def test_the_parts_of_a_summary_are_in_order(values: list[float]) -> None:
 
 @given(samples, samples, st.sampled_from([0.25, 2.0, 1024.0]))
 def test_a_ratio_is_the_ratio_of_medians_inside_its_interval_and_free_of_the_unit(a: list[float], b: list[float], unit: float) -> None:
-    one = _quick_ratio(a, b)
+    one = ratio_of_medians(a, b)
     assert one.low <= one.ratio <= one.high
     assert one.ratio == pytest.approx(summarise(a).median / summarise(b).median)
-    assert _quick_ratio([unit * x for x in a], [unit * x for x in b]) == one
+    assert ratio_of_medians([unit * x for x in a], [unit * x for x in b]) == one
     assert min(a) / max(b) * 0.999 <= one.low
     assert one.high <= max(a) / min(b) * 1.001
-
-
-def _quick_ratio(a: list[float], b: list[float]):  # type: ignore[no-untyped-def]
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("ci.bench.statistics.RESAMPLES", 200)
-        return ratio_of_medians(a, b)
 
 
 def test_equal_systems_are_rarely_told_apart_and_a_doubled_one_always() -> None:
@@ -73,10 +67,28 @@ def test_equal_systems_are_rarely_told_apart_and_a_doubled_one_always() -> None:
     false, true, rounds = 0, 0, 300
     for _ in range(rounds):
         a, b = ([source.lognormvariate(3, 0.1) for _ in range(5)] for _ in range(2))
-        false += _quick_ratio(a, b).differs
-        true += _quick_ratio([2 * x for x in a], b).differs
+        false += ratio_of_medians(a, b).differs
+        true += ratio_of_medians([2 * x for x in a], b).differs
     assert false / rounds < 0.06
     assert true == rounds
+
+
+@pytest.mark.parametrize("count", [2, 3, 4, 5, 6, 9, 16])
+def test_what_is_counted_out_is_what_drawing_comes_close_to(count: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    source = random.Random(count)
+    a, b = ([source.lognormvariate(3, 0.3) for _ in range(count)] for _ in range(2))
+    exact, alone = ratio_of_medians(a, b), median_interval(a)
+    monkeypatch.setattr("ci.samples.MOST_EXACT", 0)
+    drawn, drawn_alone = ratio_of_medians(a, b), median_interval(a)
+    assert (exact.low, exact.high) == pytest.approx((drawn.low, drawn.high), rel=0.02)
+    assert (alone.low, alone.high) == pytest.approx((drawn_alone.low, drawn_alone.high), rel=0.02)
+    assert alone.median == drawn_alone.median
+
+
+@given(samples)
+def test_the_interval_of_a_median_lies_within_the_samples_around_it(values: list[float]) -> None:
+    found = median_interval(values)
+    assert min(values) <= found.low <= found.median <= found.high <= max(values)
 
 
 def test_the_same_samples_give_the_same_answer() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import re
+import statistics
 import xml.etree.ElementTree as ElementTree
 from html.parser import HTMLParser
 from pathlib import Path
@@ -18,7 +19,8 @@ from markdown_it import MarkdownIt
 import ci.report
 from ci.report import svg, words
 from ci.report.benchmarks import Chart, Row
-from tests.unit.report_records import record
+from ci.report.html import TEMPLATES, script_hash
+from tests.unit.report_records import record, with_vectors
 
 pytestmark = pytest.mark.unit
 
@@ -159,9 +161,11 @@ def _poison(value: Any, key: str = "") -> Any:
 @pytest.mark.parametrize("failing", [False, True])
 def test_hostile_texts_stay_texts(tmp_path: Path, failing: bool) -> None:
     summary, page = written(_poison(record(tmp_path, failing=failing)), tmp_path)
-    assert "script" not in page.tags
+    assert page.tags.count("script") == 1, "that which sorts tables"
+    html = (tmp_path / "report.html").read_text()
+    assert f"script-src '{script_hash((TEMPLATES / 'sort.js').read_text())}'" in html, "and no other one would run"
     assert "<script>alert('x')</script>" in page.text, "it is shown as it is"
-    assert not any("javascript" in link for link in page.links)
+    assert not any("javascript:" in link for link in page.links)
     tokens = [child for token in MarkdownIt("commonmark").enable("table").parse(summary) for child in [token, *(token.children or [])]]
     assert not [token.content for token in tokens if token.type.startswith("html")]
     assert not [href for token in tokens if token.type == "link_open" and "javascript" in (href := str(token.attrs["href"]))]
@@ -236,6 +240,81 @@ def test_series_without_samples_and_without_a_reason_are_failures_all_the_same(t
     assert "no samples and no reason were recorded" in page.text
     assert "17 of 18 series measured" in page.text
     assert "benchmark sequential-write on vexfs-kernel" in page.text
+
+
+def earlier(data: dict[str, Any], day: int, factor: float = 1.0, **dimensions: str) -> dict[str, Any]:
+    """The run of another day: its samples times `factor`, measured under other `dimensions` where such are given."""
+    other: dict[str, Any] = json.loads(json.dumps(data))
+    other["id"] = f"202611{day:02}T062011Z-0c8cb6"
+    for stage in other["stages"]:
+        for item in stage["results"].get("series", []):
+            item["samples"] = [factor * value for value in item["samples"]]
+            item["dimensions"].update(dimensions)
+    return other
+
+
+def test_what_an_engine_does_not_have_did_not_run_and_is_not_called_wrong(tmp_path: Path) -> None:
+    summary, page = written(with_vectors(tmp_path), tmp_path)
+    assert "25 of 27 series measured, 2 do not exist for their system" in page.text
+    assert "What went wrong" not in page.text
+    assert "What went wrong" not in summary
+    assert "benchmark 10k-128 on faiss: index build there is no index" in page.text
+    assert "benchmark 10k-128 on faiss: index build" in summary.split("## What did not run")[1].replace("\\", "")
+    chart = next(c for c in charts_of(tmp_path) if ">10k-128: index build<" in c)
+    assert "faiss: did not run, no number: there is no index" in chart
+    assert 'class="failed"' not in chart
+
+
+def charts_of(folder: Path) -> list[str]:
+    return re.findall(r"<svg.*?</svg>", (folder / "report.html").read_text(), re.DOTALL)
+
+
+def test_recall_against_rate_and_latencies_are_drawn_with_the_numbers_of_the_record(tmp_path: Path) -> None:
+    data = with_vectors(tmp_path)
+    written(data, tmp_path)
+    results = data["stages"][-1]["results"]
+    curve = next(c for c in charts_of(tmp_path) if "recall against rate" in c)
+    for sweep in results["sweeps"]:
+        for point in sweep["points"]:
+            recall, rate = statistics.median(point["recall"]), statistics.median(point["rate"])
+            assert f"recall {recall:.3f}, {words.number(rate)} queries/s" in curve
+    assert curve.count("<polyline") == 1, "one engine has efforts, the exact ones are points"
+    latency = next(c for c in charts_of(tmp_path) if "search k=10, distribution" in c)
+    for row in results["latencies"]:
+        assert f"{row['system']}, p50 {words.number(row['quantiles'][0][1])} ms" in latency
+
+
+def test_each_system_has_its_page_with_all_of_its_numbers(tmp_path: Path) -> None:
+    data = with_vectors(tmp_path)
+    _, page = written(data, tmp_path)
+    for system in ("vexfs-kernel", "vexfs-fuse", "ext4", "faiss", "qdrant-edge"):
+        assert f"#system-{system}" in page.links
+        own = (tmp_path / "report.html").read_text().split(f'<article id="system-{system}"')[1].split("</article>")[0]
+        for item in data["stages"][-1]["results"]["series"]:
+            if item["system"] == system and item["samples"]:
+                assert f"<b>{words.number(statistics.median(item['samples']))}</b>" in own
+    assert "qdrant-edge 1.2.3" in page.text, "what it says of itself"
+
+
+def test_the_history_holds_runs_that_were_measured_alike_and_names_what_differs_in_the_others(tmp_path: Path) -> None:
+    data = record(tmp_path)
+    others = [earlier(data, 20, kernel="5.10"), earlier(data, 21, 0.8, harness="another"), earlier(data, 22, 0.9), earlier(data, 28)]
+    ci.report.write(data, tmp_path, others)
+    page = Page((tmp_path / "report.html").read_text())
+    drawn = [c for c in charts_of(tmp_path) if "over 3 runs" in c]
+    assert len(drawn) == 6
+    write = next(c for c in drawn if ">sequential-write: write bandwidth over" in c)
+    mine = next(item for item in data["stages"][-1]["results"]["series"] if item["system"] == "ext4")
+    median = statistics.median(mine["samples"])
+    for other, factor in ((others[1]["id"], 0.8), (others[2]["id"], 0.9), (data["id"], 1.0)):
+        assert f"ext4 in {other}: {words.number(factor * median)} MiB/s" in write
+    assert others[3]["id"] not in write, "a later run is no history"
+    assert "sequential-write write bandwidth of vexfs-kernel: kernel is '5.10' against '6.1.0-41-cloud-amd64'" in page.text
+
+
+def test_the_module_stands_beside_the_daemon(tmp_path: Path) -> None:
+    _, page = written(record(tmp_path), tmp_path)
+    assert "vexfs-kernel is better in 6 of 6 measures, vexfs-fuse in 0" in page.text
 
 
 def test_the_page_asks_nobody_for_anything(tmp_path: Path) -> None:
