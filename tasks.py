@@ -31,18 +31,20 @@ def _with_defaults(body: Callable[..., None], texts: dict[str, str]) -> dict[str
     for name, parameter in inspect.signature(body).parameters.items():
         text = texts.get(name.replace("_", "-"))
         if text is not None:
-            default = {False: "off", "": ""}.get(parameter.default, str(parameter.default))
+            default = {False: "off", "": "", None: ""}.get(parameter.default, str(parameter.default))
             shown[name.replace("_", "-")] = f"{text} [default: {default}]" if default else text
     return shown
 
 
 def _task(
-    name: str | None = None, help: dict[str, str] | None = None, optional: tuple[str, ...] = ()
+    name: str | None = None, help: dict[str, str] | None = None, optional: tuple[str, ...] = (), iterable: tuple[str, ...] = ()
 ) -> Callable[[Callable[..., None]], Task[Any]]:
     """A task with its flags explained, whose errors become messages and exit codes."""
 
     def decorate(body: Callable[..., None]) -> Task[Any]:
-        made: Task[Any] = task(name=name, help=_with_defaults(body, help or {}), optional=optional)(_errors_to_exit_codes(body))
+        made: Task[Any] = task(name=name, help=_with_defaults(body, help or {}), optional=optional, iterable=iterable)(
+            _errors_to_exit_codes(body)
+        )
         return made
 
     return decorate
@@ -263,12 +265,19 @@ def bench(
     person.bench(_session(), Choice(suite, rounds, quick, control, save, against), guest=guest, require_kvm=require_kvm, cold=cold)
 
 
-@_task(help={"run-id": "The run to report on; the newest with results where none is given."})
-def report(ctx: Context, run_id: str = "") -> None:
-    """Write summary.md and report.html from a run's record; nothing is run again."""
-    from ci.pipeline import whole
+@_task(
+    help={
+        "run-id": "The run to report on; the newest with results where none is given.",
+        "executive": "Also write the summary on one page, as HTML and PDF; refused where results are missing, stale or unequal.",
+        "compare": "Judge two runs beside each other: --compare RUN1 RUN2.",
+    },
+    iterable=("compare",),
+)
+def report(ctx: Context, run_id: str = "", executive: bool = False, compare: list[str] | None = None) -> None:
+    """Write summary.md, report.html and the numbers as CSV and JSON from a run's record; nothing is run again."""
+    from ci.pipeline import reporting
 
-    whole.report(_session(), run_id)
+    reporting.report(_session(), run_id, executive=executive, compare=compare or ())
 
 
 @_task(help={"last": "How many runs to show."})

@@ -13,6 +13,9 @@ OF_THE_TOOL = frozenset({"harness", "left over in the guest"})
 # In these systems differ by what they are, so that a difference among the systems of one run is no mistake of the run.
 OF_THE_SYSTEM = frozenset({"durability", "durability of a write", "reached as"})
 
+# Behind the name of a system that was slowed on purpose, to prove that a slower one shows; it stands in no ranking.
+CONTROL = " (slowed control)"
+
 
 @dataclass(frozen=True)
 class Difference:

@@ -11,6 +11,17 @@ from invoke.program import Program
 from ci import __version__
 
 USAGE = 2
+PAIR = "--compare"
+
+
+def two_values(argv: list[str]) -> list[str]:
+    """`--compare A B` as `--compare A --compare B`: a flag of Invoke takes one value, and B would be taken for a task."""
+    found: list[str] = []
+    for at, word in enumerate(argv):
+        if at >= 2 and argv[at - 2] == PAIR and not word.startswith("-") and not argv[at - 1].startswith("-"):
+            found.append(PAIR)
+        found.append(word)
+    return found
 
 
 class Launcher(Program):
@@ -21,7 +32,7 @@ class Launcher(Program):
 
     def parse_core(self, argv: list[str] | None) -> None:
         try:
-            super().parse_core(argv)
+            super().parse_core(argv if argv is None else two_values(argv))
         except ParseError as error:
             raise self._usage(error) from None
 

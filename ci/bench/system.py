@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ci.errors import UsageError
+from ci.fingerprint import CONTROL
 from ci.manifest import ArtifactSpec
 from ci.model import Artifact, Kind
 
@@ -17,7 +18,6 @@ BACKING_SIZE = "768m"
 SIZE = "{size}"
 DEVICE = "durable (a disk of the guest, flushed to the host's disk)"
 # How a system is reached; only the like are compared.
-CONTROL = " (slowed control)"
 IN_MEMORY = "-in-memory"  # after an artifact's name
 EMBEDDED = "on this machine, without a server"
 SERVER = "a server over loopback"

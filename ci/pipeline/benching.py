@@ -9,8 +9,8 @@ from ci import bench as benchmarks
 from ci import console, errors
 from ci.bench.baseline import Change, Judgement
 from ci.bench.compare import Comparison, Finding
-from ci.bench.system import CONTROL
 from ci.errors import ProductFailure, UsageError
+from ci.fingerprint import CONTROL
 from ci.manifest import BenchmarkSpec
 from ci.model import Series, Verdict, worst
 from ci.pipeline import guests, host

@@ -35,13 +35,14 @@ def _link(text: str, link: Link | None) -> str:
     return f"[{plain(text)}]({link.href.replace('(', '%28').replace(')', '%29')})" if link.href else plain(text)
 
 
-def _table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+def table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    """A table and an empty line; cells must be Markdown already."""
     head = ["| " + " | ".join(columns) + " |", "|" + "---|" * len(columns)]
     return [*head, *("| " + " | ".join(row) + " |" for row in rows), ""]
 
 
-def render(content: View) -> str:
-    """The summary."""
+def render(content: View, findings: Sequence[str] = ()) -> str:
+    """The summary; `findings` are lines that go before the stages."""
     record = content.record
     lines = [f"# {plain(record.get('project') or 'vexci')}: {words.glyph(content.verdict)} {words.verdict(content.verdict)}", ""]
     lines += [f"{plain(content.headline)}.", ""]
@@ -49,7 +50,7 @@ def render(content: View) -> str:
         lines += [plain(record["detail"]), ""]
     lines += [f"> {plain(remark)}\n" for remark in content.remarks]
     lines += [f"- {name}: {code(value)}" for name, value in content.facts]
-    lines += ["- Full report: [report.html](report.html)", "", "## Stages", "", *_stages(content)]
+    lines += ["- Full report: [report.html](report.html)", "", *findings, "## Stages", "", *_stages(content)]
     if content.wrong:
         lines += ["## What went wrong", "", *_problems(content.wrong), ""]
     lines += ["## Built", "", *_artifacts(content)]
@@ -64,7 +65,7 @@ def render(content: View) -> str:
 
 def _stages(content: View) -> list[str]:
     rows = [[plain(s.name), f"{words.glyph(s.verdict)} {s.verdict}", words.seconds(s.seconds), plain(s.detail)] for s in content.stages]
-    return _table(("stage", "verdict", "time", "detail"), rows) if rows else ["No stage ended.", ""]
+    return table(("stage", "verdict", "time", "detail"), rows) if rows else ["No stage ended.", ""]
 
 
 def _problems(problems: Sequence[Problem]) -> list[str]:
@@ -91,7 +92,7 @@ def _artifacts(content: View) -> list[str]:
     ]
     tally = words.tally([check.verdict for check in content.checks], "check")
     said = f"{tally}." if content.checks else f"Not verified: {plain(content.absent['verify'])}."
-    return [*_table(("artifact", "target", "size", "sha256", "features", "warnings"), rows), said, ""]
+    return [*table(("artifact", "target", "size", "sha256", "features", "warnings"), rows), said, ""]
 
 
 def _suites(content: View) -> list[str]:
@@ -108,7 +109,7 @@ def _suites(content: View) -> list[str]:
         ]
         for s in content.suites
     ]
-    return _table(("suite", "artifact", "kernel", "verdict", "cases passed", "time"), rows)
+    return table(("suite", "artifact", "kernel", "verdict", "cases passed", "time"), rows)
 
 
 def _benchmarks(content: View) -> list[str]:
@@ -116,7 +117,7 @@ def _benchmarks(content: View) -> list[str]:
     if not measured.charts:
         return [f"Nothing was measured: {plain(content.absent['bench'])}.", ""]
     rows = [_row(chart, row) for chart in measured.charts for row in chart.rows]
-    lines = _table(("workload", "metric", "system", "median", "range", "samples", "artifact"), rows)
+    lines = table(("workload", "metric", "system", "median", "range", "samples", "artifact"), rows)
     for findings in measured.pairs.values():
         lines += [f"- {plain(svg.finding_text(finding))}" for finding in findings]
     return [*lines, ""]

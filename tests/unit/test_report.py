@@ -65,7 +65,7 @@ class Page(HTMLParser):
 def written(data: dict[str, Any], folder: Path) -> tuple[str, Page]:
     """The summary and the page of a record."""
     (folder / "record.json").write_text(json.dumps(data))
-    summary, report = ci.report.write(json.loads(json.dumps(data)), folder)
+    summary, report, *_ = ci.report.write(json.loads(json.dumps(data)), folder)
     return summary.read_text(), Page(report.read_text())
 
 
