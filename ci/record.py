@@ -133,7 +133,8 @@ class Record:
             stage.evidence += [self.run.evidence("log", path) for path in error.evidence if path.is_file()]
             raise
         except KeyboardInterrupt as error:
-            stage.verdict, stage.detail = Verdict.INTERRUPTED, f"interrupted by {error.args[0] if error.args else 'SIGINT'}"
+            kept = f"; {stage.detail}" if stage.detail else ""
+            stage.verdict, stage.detail = Verdict.INTERRUPTED, f"interrupted by {error.args[0] if error.args else 'SIGINT'}{kept}"
             raise
         except BaseException as error:
             if console.reader_gone(error):

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from ci.bench import payload
 from ci.bench.jobs import Place, job, perform
+from ci.bench.live import Live
 from ci.bench.system import System
 from ci.bench.workloads import Metric, Workload, workload
 from ci.errors import GuestPanic, InfrastructureError, ProductFailure, UsageError, VexciError
@@ -27,11 +28,19 @@ Progress = Callable[[str], None]
 
 @dataclass(frozen=True)
 class Failure:
-    """Why a system has no numbers."""
+    """Why a system has no numbers, or where it is `interrupted`, no more than these."""
 
     verdict: Verdict
     reason: str
     evidence: tuple[Evidence, ...] = ()
+
+
+class Stopped(KeyboardInterrupt):
+    """The person at the keyboard ended the benchmark; `series` is what had been measured by then."""
+
+    def __init__(self, name: str, series: Sequence[Series]) -> None:
+        super().__init__(name)
+        self.series = list(series)
 
 
 @dataclass
@@ -45,6 +54,16 @@ class Track:
     failure: Failure | None = None
     absent: dict[str, str] = field(default_factory=dict)
     facts: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def name(self) -> tuple[str, str]:
+        """What tells it apart from the others of its benchmark."""
+        return self.workload.name, self.system.name
+
+    @property
+    def last(self) -> float | None:
+        """The number of the first metric in the last round that was measured."""
+        return self.values[-1].get(self.workload.metrics[0].name) if self.values else None
 
 
 class _Lost(Exception):
@@ -123,19 +142,30 @@ class _Session:
         self.place = place
         self.leftovers: list[str] = []
         self.tracks = [Track(system, item) for item in workloads for system in systems]
+        self.live = Live([track.name for track in self.tracks], spec.rounds + 1)
 
     def series(self) -> list[Series]:
-        """Measure everything that can be measured."""
+        """Measure everything that can be measured; Stopped with what there is where somebody presses Ctrl-C."""
         try:
             self._prepare()
             for number in range(self.spec.rounds + 1):
                 for track in self.tracks:
                     if track.failure is None:
+                        self.live.begin(track.name)
                         self._measure(track, number)
+                        self.live.end(track.name, track.last if number else None)
+                    else:
+                        self.live.drop(track.name)
         except _Lost as lost:
             for track in self.tracks:
                 if track.failure is None:
                     track.failure = Failure(Verdict.INFRA, str(lost))
+        except KeyboardInterrupt as stop:
+            for track in self.tracks:
+                if track.failure is None and len(track.values) < self.spec.rounds:
+                    track.failure = Failure(Verdict.INTERRUPTED, f"interrupted after {len(track.values)} of {self.spec.rounds} rounds")
+            name = str(stop.args[0]) if stop.args else "SIGINT"
+            raise Stopped(name, [series for track in self.tracks for series in self._series(track)]) from stop
         return [series for track in self.tracks for series in self._series(track)]
 
     def _prepare(self) -> None:
@@ -163,7 +193,7 @@ class _Session:
     def _measure(self, track: Track, number: int) -> None:
         """One round of one system; the first (number 0) is the warm-up. Notes a failure in the track."""
         where = f"round {number}/{self.spec.rounds}" if number else "warm-up"
-        self.progress(f"{where}  {track.workload.name} on {track.system.name}")
+        self.progress(f"{where}  {track.workload.name} on {track.system.name}  {self.live.text(track.name)}")
         folder = self._folder(track, number)
         label = "-".join((_slug(self.run.id), _slug(track.workload.name), _slug(track.system.name), str(number)))
         todo = job(self.spec, track.system, track.workload, self.place, label, warm_up=number == 0)
@@ -238,13 +268,14 @@ class _Session:
         """A metric that the system does not have, in any round, is a skip with its reason."""
         if failure is None and metric.name in track.absent:
             failure = Failure(Verdict.SKIP, track.absent[metric.name])
+        kept = failure is not None and failure.verdict is Verdict.INTERRUPTED
         return Series(
             system=track.system.name,
             workload=track.workload.name,
             metric=metric.name,
             unit=metric.unit,
             better=metric.better,
-            samples=() if failure else tuple(values[metric.name] for values in track.values),
+            samples=() if failure and not kept else tuple(values[metric.name] for values in track.values),
             dimensions=self._dimensions(track, metric),
             artifact_sha256=track.system.artifact.sha256 if track.system.artifact else None,
             failure=failure.reason if failure else None,

@@ -59,12 +59,17 @@ def bench(session: Session, pool: Pool | None, choice: Choice | None = None) -> 
         stage.results["series"] = measured
         if choice.against:
             benchmarks.baseline.load(session.manifest.root, choice.against)  # a wrong name is known before anything is measured
-        for spec in choice.benchmarks(session):
-            if spec.place == "host":
-                measured += host.measure(session, spec, control=choice.control)
-            else:
-                assert pool is not None  # person.bench makes one where a benchmark wants a guest
-                measured += guests.measure(pool, spec, control=choice.control)
+        try:
+            for spec in choice.benchmarks(session):
+                if spec.place == "host":
+                    measured += host.measure(session, spec, control=choice.control)
+                else:
+                    assert pool is not None  # person.bench makes one where a benchmark wants a guest
+                    measured += guests.measure(pool, spec, control=choice.control)
+        except benchmarks.Stopped as stop:
+            measured += stop.series
+            _keep(session, stage, measured)
+            raise
         found = benchmarks.comparisons(measured, references=_references(session))
         stage.results["comparisons"] = plain(found)
         show_series(measured)
@@ -86,6 +91,16 @@ def bench(session: Session, pool: Pool | None, choice: Choice | None = None) -> 
             kept = benchmarks.baseline.save(session.manifest.root, choice.save, session.record.run.id, session.revision.commit, measured)
             console.line(f"kept as the baseline '{choice.save}': {kept.relative_to(session.manifest.root)}")
     return measured
+
+
+def _keep(session: Session, stage: Stage, measured: list[Series]) -> None:
+    """Somebody ended the run: what was measured stays in the record, and it is said how much that is."""
+    whole = [item for item in measured if item.verdict is Verdict.PASS]
+    part = [item for item in measured if item.verdict is Verdict.INTERRUPTED and item.samples]
+    stage.results.update(benchmarks.details([*whole, *part], session.record.run.path))
+    stage.detail = f"kept: {len(whole)} of {len(measured)} series with all rounds, {len(part)} with a part of them"
+    show_series(measured)
+    console.line(stage.detail)
 
 
 def _judge(session: Session, stage: Stage, choice: Choice, measured: list[Series]) -> list[Judgement]:
@@ -141,10 +156,11 @@ def show_series(measured: list[Series]) -> None:
     rows: list[list[str | Verdict]] = []
     for item in measured:
         name = f"{item.workload} {item.metric}"
-        if item.failure or not item.samples:
+        if not item.samples:
             rows.append([item.verdict, name, item.system, "not measured", "", item.failure or "no samples"])
             continue
         found = summarise(item.samples)
         spread = f"{number(found.minimum)} to {number(found.maximum)}"
-        rows.append([item.verdict, name, item.system, f"{number(found.median)} {item.unit}", spread, f"{len(item.samples)} rounds"])
+        how = item.failure or f"{len(item.samples)} rounds"
+        rows.append([item.verdict, name, item.system, f"{number(found.median)} {item.unit}", spread, how])
     console.table(console.Table("", ("verdict", "workload", "system", "median", "spread", "from"), list(rows)))

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from ci import procfs
-from ci.bench import payload, reference, run
+from ci.bench import Stopped, payload, reference, run
 from ci.bench.jobs import Outcome, job, perform
 from ci.bench.system import System
 from ci.bench.workloads import workload
@@ -215,3 +215,25 @@ def test_the_index_of_a_diagnosis_is_written_before_anything_else(tmp_path: Path
     files = procfs.collect([2**22 + 1], tmp_path / "diagnosis")
     assert files[0].name == "index.txt"
     assert "is alive" in files[0].read_text()
+
+
+class StoppedGuest(HostGuest):
+    """Somebody presses Ctrl-C when the tenth measurement starts: two systems, the warm-up, then three and a half rounds."""
+
+    def run(self, argv: object, **options: object) -> GuestResult:  # type: ignore[override]
+        if sum("agent" in command for command in self.commands) == 9:
+            raise KeyboardInterrupt("SIGINT")
+        return super().run(argv, **options)  # type: ignore[arg-type]
+
+
+def test_ctrl_c_keeps_what_was_measured_and_says_how_much_that_is(tmp_path: Path) -> None:
+    systems = (specimens.GOOD_DAEMON, reference("tmpfs"))
+    with pytest.raises(Stopped) as stopped:
+        run(StoppedGuest(), spec("good", "tmpfs"), systems, run=run_folder(tmp_path), progress=print, place=place(tmp_path))
+    assert stopped.value.args == ("SIGINT",), "whoever ends the run must know the signal"
+    found = stopped.value.series
+    assert {item.verdict for item in found} == {Verdict.INTERRUPTED}
+    assert [len(item.samples) for item in only(found, "good")] == [4] * 5
+    assert [len(item.samples) for item in only(found, "tmpfs")] == [3] * 5
+    assert {item.failure for item in only(found, "tmpfs")} == {"interrupted after 3 of 5 rounds"}
+    assert mounts_below(tmp_path) == []
