@@ -31,7 +31,8 @@ KERNEL_BASES = ("allnoconfig", "defconfig", "x86_64_defconfig")
 TOOLCHAINS = ("gcc", "clang")
 PROVIDERS = ("apt", "host", "source", "tree")
 FSYNC_SCOPES = ("file", "volume")
-SUITES = ("smoke", "crash", "power", "faults", "differential", "stress")
+SUITES = ("smoke", "crash", "power", "faults", "differential", "stress", "posix")
+SUITE_REFERENCES = ("ext4",)
 WORKLOAD_TOOLS = ("fio", "metadata", "vectors")
 REFERENCE_SYSTEMS = ("ext4", "tmpfs", "fuse2fs", "numpy", "faiss", "chroma", "chroma-server", "qdrant-edge")
 PLACES = ("guest", "host")
@@ -136,6 +137,7 @@ def _artifact(name: str, section: Section, root: Path, kernels: list[str]) -> Ar
         recipe=recipe.read(section, builder, folder),
         expect=recipe.expectation(section, targets),
         layouts=recipe.layouts(section, root),
+        lacks=section.pairs("lacks"),
     )
     recipe.placeholders(section, "variables", tuple(value for _, value in spec.variables), recipe.PLACEHOLDERS)
     recipe.placeholders(section, "mount", spec.mount, ("{artifact}", "{mountpoint}", "{volume}"))
@@ -308,6 +310,7 @@ def _suite(name: str, section: Section, artifacts: list[str]) -> SuiteSpec:
         operation_deadline=section.number("operation_deadline", 20, least=0.1),
         options=section.pairs("options"),
         on_request=section.flag("on_request"),
+        references=_references(section, "references", list(SUITE_REFERENCES), ()),
     )
     section.finish()
     return spec

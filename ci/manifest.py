@@ -92,7 +92,8 @@ class ArtifactSpec:
     volume it is mounted from; {volume} in them and in `mount` is a fresh file name for each guest or
     measurement. `filesystem` is what mountinfo must then show as the type. `check` looks for errors on the unmounted {volume}
     and changes nothing (exit 0: none), `repair` mends them. `fsync` says what fsync of a file promises of contents: that `file`'s,
-    or those of the whole `volume`.
+    or those of the whole `volume`. `lacks` is what a file system may do without and this one does, each with the reason
+    (ci/validate/guest/posix/needs.py has the names): cases that need it are skipped once it has been seen to be refused.
     `mount_in_memory` mounts it without a volume;
     `vectors` is the Python module through which its vectors are reached (ci/bench/vectors/engines/client.py says what it must have).
     """
@@ -133,6 +134,7 @@ class ArtifactSpec:
     recipe: Recipe = Recipe()
     expect: Expectation | None = None
     layouts: tuple[LayoutSpec, ...] = ()
+    lacks: tuple[tuple[str, str], ...] = ()
 
     @property
     def set_names(self) -> list[str]:
@@ -230,7 +232,8 @@ class SnapshotLimits:
 @dataclass(frozen=True)
 class SuiteSpec:
     """A validation suite: on which artifacts, the least number of cases, seconds for one artifact; `options` are the suite's own. One
-    that is `on_request` runs only where the command line names it."""
+    that is `on_request` runs only where the command line names it. `references` are file systems of the guest's own kernel on which
+    it runs, too: what fails there is the suite's mistake."""
 
     name: str
     artifacts: tuple[str, ...]
@@ -239,6 +242,7 @@ class SuiteSpec:
     operation_deadline: float
     options: tuple[tuple[str, str], ...] = ()
     on_request: bool = False
+    references: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

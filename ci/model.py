@@ -217,12 +217,19 @@ class Deployment:
 
 @dataclass(frozen=True)
 class Case:
-    """One test of a suite. `seconds` is wall time in the guest."""
+    """One test of a suite. `seconds` is wall time in the guest. One that is not `required` was skipped, because the product does not
+    offer what it needs, as its manifest says."""
 
     id: str
     verdict: Verdict
     detail: str
     seconds: float
+    required: bool = True
+
+    @property
+    def ok(self) -> bool:
+        """True where it passed, failed as listed, or need not have run."""
+        return self.verdict.ok or (self.verdict is Verdict.SKIP and not self.required)
 
 
 @dataclass(frozen=True)

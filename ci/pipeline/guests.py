@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from ci import bench as benchmarks
 from ci import console, errors
@@ -31,7 +31,20 @@ from ci.vm.machine import Machine
 # The suite whose guests are destroyed and started again; all others run in the pool's own guest.
 POWER = "power"
 ALL_SUITES = "all"
-Item = tuple[SuiteSpec, ArtifactSpec, Artifact]
+
+
+@dataclass(frozen=True)
+class Item:
+    """A suite on one subject: a built artifact, or (without one) the file system of the guest's kernel that `subject` names."""
+
+    suite: SuiteSpec
+    subject: str
+    artifact: tuple[ArtifactSpec, Artifact] | None
+
+    @property
+    def label(self) -> str:
+        """The suite and its subject for a person."""
+        return f"{self.suite.name} on {self.artifact[1].label if self.artifact else f'{self.subject} (reference)'}"
 
 
 def for_guest(session: Session, kernel: str) -> list[tuple[ArtifactSpec, Artifact]]:
@@ -73,7 +86,7 @@ def validate(
     `cases` are the only ones to run, whatever the suite's minimum; `options` are settings in place of the manifest's.
     """
     session = pool.session
-    todo = [(_with(chosen, cases, options), spec, artifact) for chosen, spec, artifact in _suites(pool, suite, only)]
+    todo = [replace(item, suite=_with(item.suite, cases, options)) for item in _suites(pool, suite, only)]
     pool.guest()
     with session.record.stage("validate") as stage, console.group("validate"):
         results: list[SuiteResult] = []
@@ -81,8 +94,7 @@ def validate(
         stage.results["slots"] = min(pool.slots, len(todo))
 
         def one(own: Pool, item: Item) -> None:
-            chosen, spec, artifact = item
-            result = _run_suite(own, chosen, spec, artifact, cases)
+            result = _run_suite(own, item, cases)
             results.append(result)
             _show_suite(session.record.run, result)
             if result.verdict in (Verdict.PANIC, Verdict.HANG, Verdict.INFRA):
@@ -116,7 +128,7 @@ def check_request(session: Session, *, suite: str = "", artifact: str = "", benc
     known_suites = [item.name for item in manifest.suites]
     asked = (
         *(("suite", name, [*known_suites, ALL_SUITES]) for name in suite.split(",")),
-        ("artifact", artifact, [item.name for item in manifest.artifacts]),
+        ("artifact", artifact, [item.name for item in manifest.artifacts] + [name for item in manifest.suites for name in item.references]),
         ("benchmark", benchmark, [item.name for item in manifest.benchmarks]),
     )
     for what, name, known in asked:
@@ -138,9 +150,11 @@ def _suites(pool: Pool, suite: str, only: str) -> list[Item]:
                 continue
             if name not in built:
                 raise UsageError(f"{name} was not built for the kernel {pool.spec.kernel}", hint=f"list it under artifacts.{name}.kernels")
-            todo.append((chosen, *built[name]))
+            todo.append(Item(chosen, name, built[name]))
             if chosen.name in suites.TOGETHER:  # one run for all of its artifacts
                 break
+        if _is_asked_for(chosen, suite):
+            todo += [Item(chosen, name, None) for name in chosen.references if only in ("", name)]
     if not todo:
         raise UsageError("there is no suite to run", hint="define one under 'suites:' in vexci.yaml")
     return todo
@@ -157,18 +171,22 @@ def _with(suite: SuiteSpec, cases: tuple[str, ...], options: tuple[tuple[str, st
     return replace(suite, minimum=minimum, deadline=deadline, options=tuple(settings.items()))
 
 
-def _run_suite(pool: Pool, suite: SuiteSpec, spec: ArtifactSpec, artifact: Artifact, cases: tuple[str, ...]) -> SuiteResult:
-    suite = _in_time(suite, pool.session.manifest.kernel(pool.spec.kernel), pool.guest().accelerator)
-    if suite.name == POWER:
-        return _run_power(pool, suite, spec, artifact, cases)
+def _run_suite(pool: Pool, item: Item, cases: tuple[str, ...]) -> SuiteResult:
+    suite = _in_time(item.suite, pool.session.manifest.kernel(pool.spec.kernel), pool.guest().accelerator)
+    if suite.name == POWER and item.artifact:
+        return _run_power(pool, suite, *item.artifact, cases)
     fresh = pool.guest()
     for tool_spec, tool in _tools(pool):  # a no-op where they are there; a replaced guest is empty
         deployer.deploy(fresh, tool_spec, tool)
     if suite.name in suites.TOGETHER:
         return _run_together(pool, suite)
-    deployer.deploy(fresh, spec, artifact)
-    with console.Progress() as progress, progress.item(f"{suite.name} on {artifact.label}") as item:
-        return suites.run_suite(fresh, suite, spec, artifact, run=pool.session.record.run, progress=item.say, only=cases)
+    run = pool.session.record.run
+    if item.artifact:
+        deployer.deploy(fresh, *item.artifact)
+    with console.Progress() as progress, progress.item(item.label) as shown:
+        if item.artifact:
+            return suites.run_suite(fresh, suite, *item.artifact, run=run, progress=shown.say, only=cases)
+        return suites.run_reference(fresh, suite, item.subject, run=run, progress=shown.say, only=cases)
 
 
 def _in_time(suite: SuiteSpec, kernel: KernelSpec, accelerator: Accelerator) -> SuiteSpec:
@@ -215,10 +233,11 @@ def _show_suite(run: RunFolder, result: SuiteResult) -> None:
         if item.kind == "diagnosis" and item.path.endswith("/index.txt"):  # of a hang: what was gathered comes first
             console.line((run.path / item.path).read_text())
     passed = sum(1 for case in result.cases if case.verdict.ok)
+    absent = sum(1 for case in result.cases if case.ok and not case.verdict.ok)
     text = f"{result.suite} on {result.artifact} [{result.kernel}]: {passed} of {len(result.cases)} cases passed"
-    console.verdict_line(result.verdict, text, result.seconds)
+    console.verdict_line(result.verdict, text + (f", {absent} not offered" if absent else ""), result.seconds)
     for case in result.cases:
-        if not case.verdict.ok:
+        if not case.ok:
             console.verdict_line(case.verdict, f"  {case.id}: {case.detail}", case.seconds)
     if not result.verdict.ok:
         console.error(result.detail, verdict=result.verdict)

@@ -9,7 +9,7 @@ from ci.guest import Guest
 from ci.manifest import ArtifactSpec, SuiteSpec
 from ci.model import Artifact, SuiteResult
 from ci.store import RunFolder
-from ci.validate.suite import run_suite
+from ci.validate.suite import run_reference, run_suite
 
 TOGETHER = ("differential",)  # suites that have all of their artifacts in one guest
 
@@ -28,4 +28,4 @@ def run_together(
     return differential.run(machine, suite, subjects, run=run, progress=progress)
 
 
-__all__ = ["TOGETHER", "run_suite", "run_together"]
+__all__ = ["TOGETHER", "run_reference", "run_suite", "run_together"]

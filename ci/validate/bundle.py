@@ -18,8 +18,8 @@ def agent() -> bytes:
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr(zipfile.ZipInfo("__main__.py", _EPOCH), _ENTRY)
-        for script in sorted(GUEST_FOLDER.glob("*.py")):
-            archive.writestr(zipfile.ZipInfo(f"guest/{script.name}", _EPOCH), script.read_bytes())
+        for script in sorted(GUEST_FOLDER.rglob("*.py")):
+            archive.writestr(zipfile.ZipInfo(f"guest/{script.relative_to(GUEST_FOLDER)}", _EPOCH), script.read_bytes())
     return buffer.getvalue()
 
 

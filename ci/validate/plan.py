@@ -19,6 +19,8 @@ WORK_FOLDER = "/run/vexci"
 VOLUME_SIZE = "256M"
 VOLUME_FOLDER = "/var/tmp"  # on the guest's disk: a volume may be larger than what memory is left
 COMMAND_SECONDS = 30.0
+REFERENCE = "reference"  # the kind of what is no artifact
+REFERENCE_SIZE = "256M"
 
 
 def install(machine: Guest, facts: dict[str, object]) -> tuple[str, ...]:
@@ -74,6 +76,35 @@ def make(suite: SuiteSpec, spec: ArtifactSpec, artifact: Artifact, only: tuple[s
         "repair": filled(spec.repair),
         "fsync": spec.fsync,
         "persistent": spec.persistent,
+        "marker": marker,
+        "deadline": suite.deadline,
+        "operation_deadline": suite.operation_deadline,
+        "only": list(only),
+        "options": dict(suite.options),
+        "lacks": dict(spec.lacks),
+    }
+
+
+def reference(suite: SuiteSpec, filesystem: str, only: tuple[str, ...] = ()) -> dict[str, object]:
+    """A plan for a file system of the guest's own kernel, on a volume of its own: what a suite asks for must be so there, too."""
+    marker = secrets.token_hex(8)
+    volume = f"{VOLUME_FOLDER}/{suite.name}-{filesystem}-{marker}.volume"
+    mountpoint = f"{MOUNT_FOLDER}/{filesystem}"
+    return {
+        "suite": suite.name,
+        "artifact": filesystem,
+        "kind": REFERENCE,
+        "file": "",
+        "module": "",
+        "expected_id": "",
+        "filesystem": filesystem,
+        # Blocks of 4 KiB, as the product has them: a small volume would get smaller ones.
+        "prepare": [["truncate", "-s", REFERENCE_SIZE, volume], [f"mkfs.{filesystem}", "-q", "-b", "4096", volume]],
+        "volume": volume,
+        "mount": ["mount", "-t", filesystem, "-o", "loop", volume, mountpoint],
+        "mountpoint": mountpoint,
+        "work": f"{WORK_FOLDER}/{suite.name}-{filesystem}-{marker}",
+        "persistent": True,
         "marker": marker,
         "deadline": suite.deadline,
         "operation_deadline": suite.operation_deadline,

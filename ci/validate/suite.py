@@ -43,8 +43,25 @@ def run_suite(
     `only` names cases to run; the suite's minimum stands nevertheless. A guest whose kernel had complained before
     gives `infra`: what it says of this artifact would prove nothing.
     """
-    session = _Session(machine, suite, spec, artifact, run, progress or (lambda _: None))
-    return session.result(only)
+    facts = plan.make(suite, spec, artifact, only)
+    return _Session(machine, suite, _Subject(artifact.name, artifact.target, artifact), run, progress or (lambda _: None)).result(facts)
+
+
+def run_reference(
+    machine: Guest, suite: SuiteSpec, filesystem: str, *, run: RunFolder, progress: Say | None = None, only: tuple[str, ...] = ()
+) -> SuiteResult:
+    """Run the suite on a file system of the guest's own kernel. What fails there is the suite's mistake, or that kernel's."""
+    facts = plan.reference(suite, filesystem, only)
+    return _Session(machine, suite, _Subject(filesystem, machine.kernel, None), run, progress or (lambda _: None)).result(facts)
+
+
+@dataclass(frozen=True)
+class _Subject:
+    """What a suite runs on; `artifact` is None for a file system of the guest's own kernel."""
+
+    name: str
+    target: str
+    artifact: Artifact | None
 
 
 @dataclass(frozen=True)
@@ -58,35 +75,35 @@ class _Finding:
 class _Session:
     """One suite on one artifact, from the first look at the console to the result."""
 
-    def __init__(self, machine: Guest, suite: SuiteSpec, spec: ArtifactSpec, artifact: Artifact, run: RunFolder, say: Say) -> None:
+    def __init__(self, machine: Guest, suite: SuiteSpec, subject: _Subject, run: RunFolder, say: Say) -> None:
         self._machine = machine
         self._suite = suite
-        self._spec = spec
-        self._artifact = artifact
+        self._subject = subject
         self._run = run
-        self._folder = run.file("validate", f"{suite.name}-{artifact.name}-{artifact.target}", "agent.jsonl").parent
+        self._folder = run.file("validate", f"{suite.name}-{subject.name}-{subject.target}", "agent.jsonl").parent
         self._transcript = Transcript(say)
         self._lines: list[str] = []
         self._findings: list[_Finding] = []
         self._evidence: list[Evidence] = []
         self._before = machine.console_text()
 
-    def result(self, only: tuple[str, ...]) -> SuiteResult:
-        """Run, judge, keep the evidence."""
+    def result(self, facts: dict[str, object]) -> SuiteResult:
+        """Run the plan, judge, keep the evidence."""
         begin = time.monotonic()
         if earlier := splat.scan(self._before):
             sentence = f"the guest's kernel had complained before this suite began ({earlier[0].sentence}): use a fresh guest"
             self._findings.append(_Finding(Verdict.INFRA, sentence))
         else:
-            self._execute(only)
+            self._execute(facts)
         self._keep("transcript", "agent.jsonl", "".join(f"{line}\n" for line in self._lines))
         for name, content in self._transcript.files.items():
             self._keep("guest-file", name, content)
         cases = self._transcript.cases
-        verdict = worst([*(finding.verdict for finding in self._findings), *(case.verdict for case in cases)])
+        needed = [case.verdict for case in cases if case.required]
+        verdict = worst([*(finding.verdict for finding in self._findings), *needed])
         return SuiteResult(
             suite=self._suite.name,
-            artifact=self._artifact.name,
+            artifact=self._subject.name,
             kernel=self._machine.kernel,
             verdict=verdict,
             detail=self._detail(),
@@ -96,11 +113,11 @@ class _Session:
             evidence=tuple(self._evidence),
         )
 
-    def _execute(self, only: tuple[str, ...]) -> None:
+    def _execute(self, facts: dict[str, object]) -> None:
         stopped: VexciError | None = None
         log = ""
         try:
-            self._run_agent(only)
+            self._run_agent(facts)
             log = self._machine.run(["dmesg", "--decode"], deadline=LOG_SECONDS).stdout
         except VexciError as error:
             stopped = error
@@ -109,12 +126,12 @@ class _Session:
             self._stopped(stopped)
         self._look_at_cases(stopped)
 
-    def _run_agent(self, only: tuple[str, ...]) -> None:
+    def _run_agent(self, facts: dict[str, object]) -> None:
         def on_line(line: str) -> None:
             self._lines.append(line)
             self._transcript.take(line)
 
-        argv = plan.install(self._machine, plan.make(self._suite, self._spec, self._artifact, only))
+        argv = plan.install(self._machine, facts)
         deadline = self._suite.deadline + GRACE_SECONDS
         result = self._machine.run(argv, deadline=deadline, silence=SILENCE_SECONDS, on_line=on_line)
         if result.returncode != 0 or not self._transcript.done:
@@ -131,10 +148,10 @@ class _Session:
         splats = splat.scan(console, guest_log=log)
         if log:
             self._keep("kernel-log", "dmesg.txt", log)
-            begins = log.rfind(f"vexci: suite {self._suite.name} on {self._artifact.name} begins")
+            begins = log.rfind(f"vexci: suite {self._suite.name} on {self._subject.name} begins")
             seen = {found.title for found in splats}
             splats += [found for found in splat.scan(log[max(begins, 0) :]) if found.title not in seen]
-        known = splat.decoders([self._artifact]) if splats else ()
+        known = splat.decoders([self._subject.artifact]) if splats and self._subject.artifact is not None else ()
         splats = [splat.decode(found, known) for found in splats]
         if splats:
             self._keep("splats", "splats.txt", "\n\n".join(f"{found.sentence}\n{found.explain}\n{found.excerpt}" for found in splats))
@@ -149,7 +166,8 @@ class _Session:
     def _meaning(self, found: splat.Splat) -> tuple[Verdict, str]:
         """Memory that ran out is the product's fault where the kernel had to kill the product (K7)."""
         if found.verdict is Verdict.INFRA and found.what:
-            if found.what == self._artifact.path.name[:_COMM_LENGTH]:
+            artifact = self._subject.artifact
+            if artifact is not None and found.what == artifact.path.name[:_COMM_LENGTH]:
                 return Verdict.FAIL, f"{found.sentence}: the killed process is the artifact's own"
             return Verdict.INFRA, f"{found.sentence}: the killed process is not the artifact's"
         return found.verdict, found.sentence
@@ -194,7 +212,8 @@ class _Session:
             reasons[_REASONS:] = [f"and {len(reasons) - _REASONS} more"]
         counts: dict[str, int] = {}
         for case in self._transcript.cases:
-            counts[case.verdict.value] = counts.get(case.verdict.value, 0) + 1
+            name = case.verdict.value if case.required else "not offered"
+            counts[name] = counts.get(name, 0) + 1
         total = ", ".join(f"{number} {name}" for name, number in counts.items()) or "no cases"
         return "; ".join([*reasons, total])
 

@@ -83,7 +83,8 @@ class Transcript:
         self.messages.append(message["message"])
 
     def _end(self, message: dict[str, Any]) -> None:
-        self.cases.append(Case(message["case"], Verdict(message["verdict"]), message["detail"], message["seconds"]))
+        required = message.get("required", True)
+        self.cases.append(Case(message["case"], Verdict(message["verdict"]), message["detail"], message["seconds"], required))
         self.current = self.operation = ""
 
     def _file(self, message: dict[str, Any]) -> None:

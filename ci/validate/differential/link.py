@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import json
-import secrets
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -18,7 +17,6 @@ from ci.validate.differential.differences import Answers
 from ci.validate.differential.sequences import Operation
 
 REFERENCE = "ext4"
-REFERENCE_SIZE = "128M"
 SILENCE_SECONDS = 45.0
 
 
@@ -29,7 +27,7 @@ class Systems:
         self._machine = machine
         self._suite = suite
         self._agent = plan.install_agent(machine)
-        self._plans = [_reference(suite), *(plan.make(suite, spec, artifact) for spec, artifact in subjects)]
+        self._plans = [plan.reference(suite, REFERENCE), *(plan.make(suite, spec, artifact) for spec, artifact in subjects)]
         self.names = tuple(str(facts["artifact"]) for facts in self._plans)
         self.operations = 0
 
@@ -88,28 +86,3 @@ class Systems:
 def _error(problem: dict[str, Any]) -> ProductFailure:
     sentence = f"{problem['system']}: {problem['text']}" if problem["system"] else str(problem["text"])
     return Hang(sentence) if problem["verdict"] == "hang" else ProductFailure(sentence)
-
-
-def _reference(suite: SuiteSpec) -> dict[str, Any]:
-    """A plan for ext4 on a file of its own, in the same guest."""
-    marker = secrets.token_hex(8)
-    volume = f"{plan.VOLUME_FOLDER}/{suite.name}-{REFERENCE}-{marker}.volume"
-    mountpoint = f"{plan.MOUNT_FOLDER}/{REFERENCE}"
-    return {
-        "suite": suite.name,
-        "artifact": REFERENCE,
-        "kind": "kernel-module",
-        "file": "",
-        "module": "",
-        "expected_id": "",
-        "filesystem": REFERENCE,
-        "prepare": [["truncate", "-s", REFERENCE_SIZE, volume], ["mkfs.ext4", "-q", volume]],
-        "volume": volume,
-        "mount": ["mount", "-t", REFERENCE, "-o", "loop", volume, mountpoint],
-        "mountpoint": mountpoint,
-        "work": f"{plan.WORK_FOLDER}/{suite.name}-{REFERENCE}-{marker}",
-        "persistent": True,
-        "marker": marker,
-        "deadline": suite.deadline,
-        "operation_deadline": suite.operation_deadline,
-    }

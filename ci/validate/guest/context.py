@@ -25,6 +25,10 @@ class Skipped(Exception):
     """The case cannot be run here; the text says why."""
 
 
+class NotOffered(Exception):
+    """The product does not offer what the case needs: its manifest says so, and the product itself has refused it."""
+
+
 class Hung(Exception):
     """Something that must happen did not within the operation's deadline."""
 
@@ -54,6 +58,7 @@ class Plan:
     repair: tuple[str, ...] = ()
     fsync: str = "file"
     options: dict[str, str] = field(default_factory=dict)
+    lacks: dict[str, str] = field(default_factory=dict)
 
     @classmethod
     def parse(cls, text: str) -> Plan:

@@ -16,9 +16,9 @@ from typing import Any
 
 from . import mounts, product
 from .context import Context, Failed, Hung, Plan
-from .engine import emit
 from .machine import mark
 from .operations import Sequence, remove, tree
+from .runner import emit
 
 
 def main(arguments: list[str]) -> int:

@@ -14,11 +14,12 @@ from pathlib import Path
 
 from . import mounts, product
 from .context import Plan
-from .engine import Table, emit, run_suite
+from .engine import Table, run_suite
 from .machine import mark, throwaway
+from .runner import emit
 from .stacks import members
 
-SUITES = ("smoke", "crash", "power", "faults", "stress")  # each a module, with TABLE or table(plan)
+SUITES = ("smoke", "crash", "power", "faults", "stress", "posix")  # each a module, with TABLE or table(plan)
 LOG_LIMIT = 256 << 10
 CLEANUP_SECONDS = 3.0
 
