@@ -182,6 +182,7 @@ def deploy(ctx: Context, guest: str = "default", json: bool = False) -> None:
         "test": "Just these cases of the suite (a,b); a crash suite's number may be any: recorded-118.",
         "options": "Settings of the suite in place of vexci.yaml's (rounds=50,seed=7).",
         "seed": "The suite's seed: a number, or 'fresh' for one that was never tried (differential).",
+        "repeat": "Run all of it so many times: how often each case fails, with a confidence interval.",
         "replay": "Run just the sequence of this reproducer of the suite differential.",
         "guest": "Use this running guest (see vm.up) instead of a fresh one.",
         **_KERNEL,
@@ -208,6 +209,7 @@ def validate(
     cold: bool = False,
     slots: int = 1,
     core: bool = False,
+    repeat: int = 1,
     json: bool = False,
 ) -> None:
     """Build, verify, and run the validation suites in a disposable guest."""
@@ -228,6 +230,7 @@ def validate(
         cold=cold,
         slots=slots,
         core=core,
+        repeat=repeat,
     )
 
 

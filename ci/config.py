@@ -66,7 +66,7 @@ def read(path: Path) -> Manifest:
         kernels=kernels,
         images=images,
         machines=machines,
-        suites=tuple(_suite(name, s, names) for name, s in top.sections("suites", required=False)),
+        suites=tuple(_suite(name, s, names, [k.name for k in kernels]) for name, s in top.sections("suites", required=False)),
         benchmarks=tuple(_benchmark(name, s, names) for name, s in top.sections("benchmarks", required=False)),
         release=top.text("release", ""),
         snapshots=_snapshots(top),
@@ -299,7 +299,7 @@ def _snapshots(top: Section) -> SnapshotLimits:
     return limits
 
 
-def _suite(name: str, section: Section, artifacts: list[str]) -> SuiteSpec:
+def _suite(name: str, section: Section, artifacts: list[str], kernels: list[str]) -> SuiteSpec:
     if name not in SUITES:
         section.problem("", f"the suite '{name}' is not known{nearest(name, SUITES)}")
     spec = SuiteSpec(
@@ -311,6 +311,7 @@ def _suite(name: str, section: Section, artifacts: list[str]) -> SuiteSpec:
         options=section.pairs("options"),
         on_request=section.flag("on_request"),
         references=_references(section, "references", list(SUITE_REFERENCES), ()),
+        kernels=_references(section, "kernels", kernels, ()),
     )
     section.finish()
     return spec

@@ -233,7 +233,7 @@ class SnapshotLimits:
 class SuiteSpec:
     """A validation suite: on which artifacts, the least number of cases, seconds for one artifact; `options` are the suite's own. One
     that is `on_request` runs only where the command line names it. `references` are file systems of the guest's own kernel on which
-    it runs, too: what fails there is the suite's mistake."""
+    it runs, too: what fails there is the suite's mistake. `kernels` are those of its guests, none for the machine's own."""
 
     name: str
     artifacts: tuple[str, ...]
@@ -243,6 +243,7 @@ class SuiteSpec:
     options: tuple[tuple[str, str], ...] = ()
     on_request: bool = False
     references: tuple[str, ...] = ()
+    kernels: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -234,7 +234,8 @@ class Case:
 
 @dataclass(frozen=True)
 class SuiteResult:
-    """One suite on one artifact. `minimum` is the least number of cases that must have run."""
+    """One suite on one artifact. `minimum` is the least number of cases that must have run. `beside` is the verdict of what is no
+    case's own: the kernel's log, what was left behind, too few cases."""
 
     suite: str
     artifact: str
@@ -245,6 +246,7 @@ class SuiteResult:
     cases: tuple[Case, ...]
     seconds: float
     evidence: tuple[Evidence, ...] = ()
+    beside: Verdict = Verdict.PASS
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`./inv dev`: watches the artifacts' folders; on each save builds, verifies, restores a guest, deploys and runs the suites.
+"""`./inv dev`: watches the artifacts' folders; on each save builds, verifies, restores a guest, deploys and runs the suite smoke.
 
 The guest of the last round stays until the next one has begun, under the name `dev`, for `./inv vm.ssh`.
 """
@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING
 from ci import console
 from ci.errors import VexciError
 from ci.model import Verdict
-from ci.pipeline import artifacts, guests
+from ci.pipeline import artifacts, validating
+from ci.pipeline.choice import Request, is_asked_for
 from ci.pipeline.matrix import Filter
 from ci.pipeline.pool import Pool
 from ci.pipeline.session import Session
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from watchdog.events import FileSystemEvent
 
 NAME = "dev"
+SUITE = "smoke"  # what a save is answered with, within seconds
 # An editor writes a file in several steps, and a checkout many files: a round begins when nothing changed for so long.
 SETTLED_SECONDS = 0.15
 _LOOK_SECONDS = 0.2
@@ -143,9 +145,11 @@ class Round:
         artifacts.verify(self.session, only=self._open)
 
     def _validate(self) -> None:
+        defined = self.session.manifest.suites
+        asked = SUITE if any(suite.name == SUITE for suite in defined) else ""
         for name in sorted(self._open):
-            if any(name in suite.artifacts and not suite.on_request for suite in self.session.manifest.suites):
-                guests.validate(self.pool, only=name)
+            if any(name in suite.artifacts and is_asked_for(suite, asked) for suite in defined):
+                validating.validate(self.pool, Request(asked, name, kernel=self.pool.spec.kernel))
 
 
 def _problem(work: Callable[[], object]) -> VexciError | None:

@@ -9,8 +9,10 @@ from pathlib import Path
 from ci import console, images, process
 from ci.errors import UsageError
 from ci.model import Verdict
-from ci.pipeline import artifacts, benching, guests, speed
+from ci.pipeline import artifacts, benching, guests, speed, validating
+from ci.pipeline import choice as choices
 from ci.pipeline.benching import Choice
+from ci.pipeline.choice import Request
 from ci.pipeline.dev import NAME as DEV
 from ci.pipeline.matrix import Filter
 from ci.pipeline.pool import Pool, machine_spec, prepare
@@ -18,6 +20,7 @@ from ci.pipeline.session import Session
 from ci.pipeline.slots import check_slots
 from ci.process import Limits
 from ci.reader import nearest
+from ci.validate import known
 from ci.vm import access, registry
 from ci.vm import guest as vm
 from ci.vm import prune as snapshots
@@ -49,8 +52,10 @@ def validate(
     cold: bool = False,
     slots: int = 1,
     core: bool = False,
+    repeat: int = 1,
 ) -> None:
-    """Build and verify, then run the suites in a fresh guest (with that `kernel`), or in the running one of that name."""
+    """Build and verify, then run the suites in fresh guests (all with that `kernel`, where one is named), or in the running one of
+    that name."""
     settings = _settings(options)
     if seed:
         settings += (("seed", seed),)
@@ -64,9 +69,13 @@ def validate(
         raise UsageError("--test, --seed and --options are for one suite", hint="name it with --suite")
     if guest and kernel:
         raise UsageError(f"--guest and --kernel exclude each other: the guest '{guest}' runs already", hint="leave out one of them")
+    if repeat < 1:
+        raise UsageError(f"--repeat {repeat}: expected at least 1")
+    known.read(session.manifest)  # its mistakes come before anything is built
     with _pool(session, guest, require_kvm, kernel, cold=cold, slots=slots, core=core) as pool:
-        guests.ensure_built(session, pool.spec.kernel, features)
-        guests.validate(pool, suite=suite, only=only, cases=cases, options=settings)
+        request = Request(suite, only, cases, settings, pool.spec.kernel if guest or kernel else "")
+        guests.ensure_built(session, ",".join(choices.kernels(session.manifest, request, pool.spec.kernel)), features)
+        validating.validate(pool, request, repeat=repeat)
 
 
 def _replayed(suite: str, replay: str) -> str:

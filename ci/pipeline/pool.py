@@ -100,7 +100,7 @@ class Pool:
         self._cold = cold
         self._disks = tuple(disks)
         self._core = core
-        self._boot: tuple[Boot, Accelerator] | None = None
+        self._boots: dict[str, tuple[Boot, Accelerator]] = {}  # by kernel, shared with the pools made from this one
         self._stack = ExitStack()
         self._machine: Machine | None = None
         self._count = 0
@@ -113,8 +113,19 @@ class Pool:
 
     def ready(self) -> None:
         """Have everything made that a guest starts from, so that the next one starts at once."""
-        if self._boot is None:
-            self._boot = prepare(self.session, self.spec, require_kvm=self._require_kvm)
+        if self.spec.kernel not in self._boots:
+            self._boots[self.spec.kernel] = prepare(self.session, self.spec, require_kvm=self._require_kvm)
+
+    def ready_for(self, kernels: Sequence[str]) -> None:
+        """The same for guests with these kernels of vexci.yaml, which `on` then starts."""
+        for kernel in kernels:
+            if not self.kept and kernel not in self._boots:
+                spec = replace(self.spec, kernel=kernel)
+                self._boots[kernel] = prepare(self.session, spec, require_kvm=self._require_kvm)
+
+    def on(self, kernel: str) -> Pool:
+        """Another pool for guests of the same machine with this kernel; the caller closes it."""
+        return self._another(kernel, core=self._core, kernel=kernel)
 
     def beside(self, number: int) -> Pool:
         """Another pool for guests of the same machine, started from the same files; the caller closes it."""
@@ -125,20 +136,20 @@ class Pool:
         self.ready()
         return self._another(name, disks=(disk,))
 
-    def _another(self, name: str, *, core: bool = False, disks: tuple[Disk, ...] = ()) -> Pool:
+    def _another(self, name: str, *, core: bool = False, disks: tuple[Disk, ...] = (), kernel: str = "") -> Pool:
         """A pool for guests of the same machine, started from the same files."""
         other = Pool(
             self.session,
             require_kvm=self._require_kvm,
             machine=self.spec.name,
-            kernel=self.spec.kernel,
+            kernel=kernel or self.spec.kernel,
             cold=self._cold,
             slots=self.slots,
             core=core,
             name=f"{self._name}-{name}",
             disks=disks,
         )
-        other._boot = self._boot
+        other._boots = self._boots
         return other
 
     def guest(self) -> Machine:
@@ -164,8 +175,7 @@ class Pool:
     def _start(self) -> Machine:
         session = self.session
         self.ready()
-        assert self._boot is not None
-        boot, accelerator = self._boot
+        boot, accelerator = self._boots[self.spec.kernel]
         self._count += 1
         with session.record.stage("vm") as stage, console.group("vm"), console.Progress() as progress:
             name = f"{self._name}-{self._count}"

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from ci.errors import VexciError
-from ci.pipeline import artifacts, benching, guests, reporting
+from ci.pipeline import artifacts, benching, guests, reporting, validating
 from ci.pipeline.pool import Pool
 from ci.pipeline.session import Session
 from ci.pipeline.slots import check_slots
@@ -32,7 +32,7 @@ def _stages(session: Session, *, require_kvm: bool, skip_bench: bool, cold: bool
     artifacts.verify(session)
     with Pool(session, require_kvm=require_kvm, cold=cold, slots=slots) as pool:
         guests.deploy(pool)
-        guests.validate(pool)
+        validating.validate(pool)
         if skip_bench:
             session.record.skip("bench", "left out on request (--skip-bench)", required=False)
         elif slots == 1:

@@ -107,6 +107,7 @@ def run_power(
         cases=tuple(cases),
         seconds=time.monotonic() - begin,
         evidence=tuple(evidence),
+        beside=Verdict.FAIL if ran < suite.minimum and not only else Verdict.PASS,
     )
 
 

@@ -99,8 +99,8 @@ class _Session:
         for name, content in self._transcript.files.items():
             self._keep("guest-file", name, content)
         cases = self._transcript.cases
-        needed = [case.verdict for case in cases if case.required]
-        verdict = worst([*(finding.verdict for finding in self._findings), *needed])
+        beside = worst([Verdict.PASS, *(finding.verdict for finding in self._findings)])
+        verdict = worst([*([beside] if self._findings else []), *(case.verdict for case in cases if case.required)])
         return SuiteResult(
             suite=self._suite.name,
             artifact=self._subject.name,
@@ -111,6 +111,7 @@ class _Session:
             cases=tuple(cases),
             seconds=time.monotonic() - begin,
             evidence=tuple(self._evidence),
+            beside=beside,
         )
 
     def _execute(self, facts: dict[str, object]) -> None:

@@ -205,6 +205,7 @@ operations! {
     release[mut](handle: Handle) -> ();
     handle_ino[](handle: Handle) -> Ino;
     read[mut](handle: Handle, offset: u64, len: usize) -> Vec<u8>;
+    read_quietly[](handle: Handle, offset: u64, len: usize) -> Vec<u8>;
     write[mut](handle: Handle, offset: u64, data: &[u8]) -> usize;
     seek[](handle: Handle, offset: u64, to: SeekTo) -> u64;
 }

@@ -34,6 +34,9 @@ fn a_read_waits_for_its_turn_only_where_it_has_to_note_the_time() {
         volume.read_unnoted(handle, 0, 9).is_none(),
         "relatime: the first read after a change"
     );
+    let before = volume.attr(file).expect("is there").atime;
+    assert_eq!(volume.read_quietly(handle, 0, 9).expect("reads"), b"hello");
+    assert_eq!(volume.attr(file).expect("is there").atime, before, "O_NOATIME");
     assert_eq!(volume.read(handle, 0, 9).expect("reads"), b"hello");
     let again = volume.read_unnoted(handle, 1, 9).expect("nothing to note");
     assert_eq!(again.expect("reads"), b"ello");

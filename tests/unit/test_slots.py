@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import threading
+from itertools import pairwise
 from types import TracebackType
 from typing import cast
 
@@ -106,3 +107,41 @@ def test_a_guest_gets_no_more_processors_than_its_slot_has(monkeypatch: pytest.M
             check_slots(wrong)
     with pytest.raises(UsageError, match="contradict"):
         check_slots(2, "default")
+
+
+class Kernels(Guests):
+    """A pool of guests with one kernel, which makes others on demand."""
+
+    def __init__(self, slots: int, kernel: str = "a") -> None:
+        super().__init__(slots)
+        self.spec = MachineSpec("m", "i", kernel)
+
+    def beside(self, number: int) -> Guests:
+        self.others.append(Kernels(self.slots, self.spec.kernel))
+        return self.others[-1]
+
+    def on(self, kernel: str) -> Guests:
+        self.others.append(Kernels(self.slots, kernel))
+        return self.others[-1]
+
+
+@pytest.mark.parametrize("slots", [1, 2])
+def test_each_item_runs_with_its_kernel_and_a_slot_stays_with_one(slots: int) -> None:
+    pool, done = Kernels(slots), list[tuple[int, str, str]]()
+    together = threading.Barrier(slots, timeout=20)
+
+    def work(own: Kernels, item: str) -> None:
+        if threading.get_ident() not in {thread for thread, _, _ in done}:
+            together.wait()
+        done.append((threading.get_ident(), own.spec.kernel, item))
+
+    items = ["a1", "b1", "a2", "b2", "a3", "b3"]
+    distribute(cast(Pool, pool), items, work, kernel=lambda item: item[0])  # type: ignore[arg-type]
+    assert sorted(item for _, _, item in done) == sorted(items)
+    assert all(kernel == item[0] for _, kernel, item in done)
+    for slot in {thread for thread, _, _ in done}:
+        order = [kernel for thread, kernel, _ in done if thread == slot]
+        assert sum(one != two for one, two in pairwise(order)) <= 1, order
+    if slots == 2:
+        firsts = {thread: kernel for thread, kernel, _ in reversed(done)}
+        assert sorted(firsts.values()) == ["a", "b"], "the slots begin with a kernel each"

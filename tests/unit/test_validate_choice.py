@@ -7,7 +7,8 @@ import pytest
 
 from ci.manifest import KernelSpec, SuiteSpec
 from ci.model import Accelerator
-from ci.pipeline.guests import _in_time, _is_asked_for
+from ci.pipeline.choice import is_asked_for
+from ci.pipeline.validating import in_time
 
 pytestmark = pytest.mark.unit
 
@@ -24,11 +25,11 @@ SUITES = [SuiteSpec(name, ("a",), 1, 1.0, 1.0, on_request=name != "smoke") for n
     ],
 )
 def test_suites_on_request_run_only_where_they_are_named_or_all_are(asked: str, names: list[str]) -> None:
-    assert [suite.name for suite in SUITES if _is_asked_for(suite, asked)] == names
+    assert [suite.name for suite in SUITES if is_asked_for(suite, asked)] == names
 
 
 @pytest.mark.parametrize(("patience", "accelerator", "times"), [(1, "tcg", 1), (4, "tcg", 4), (1, "kvm", 0.5), (4, "kvm", 2)])
 def test_deadlines_follow_the_kernel_and_the_accelerator(patience: float, accelerator: str, times: float) -> None:
     suite = SuiteSpec("smoke", ("a",), 1, 100.0, 20.0)
-    scaled = _in_time(suite, KernelSpec("k", "apt", "6.1-cloud", patience=patience), Accelerator(accelerator, "said by the test"))
+    scaled = in_time(suite, KernelSpec("k", "apt", "6.1-cloud", patience=patience), Accelerator(accelerator, "said by the test"))
     assert (scaled.deadline, scaled.operation_deadline) == (100 * times, 20 * times)

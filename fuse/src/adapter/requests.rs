@@ -22,6 +22,7 @@ use crate::disk::xattr::SetMode;
 use crate::uapi::IOC_VECTOR_ADD;
 use crate::{AttrChange, Caller, DirEntry, Failure, Handle, NewNode, SeekTo};
 
+const O_NOATIME: i32 = 0o1_000_000;
 const SEEK_DATA: i32 = 3;
 const SEEK_HOLE: i32 = 4;
 const KEEP_SIZE: i32 = 1;
@@ -202,13 +203,16 @@ impl Filesystem for VexFs {
         fh: FileHandle,
         offset: u64,
         size: u32,
-        _: OpenFlags,
+        flags: OpenFlags,
         _: Option<LockOwner>,
         reply: ReplyData,
     ) {
         let (handle, len) = (Handle(fh.0), size as usize);
         let read = self.beside_or_alone(
-            |volume| volume.read_unnoted(handle, offset, len),
+            |volume| match flags.0 & O_NOATIME {
+                0 => volume.read_unnoted(handle, offset, len),
+                _ => Some(volume.read_quietly(handle, offset, len)),
+            },
             |volume| volume.read(handle, offset, len),
         );
         match read {
@@ -383,11 +387,14 @@ impl Filesystem for VexFs {
         reply_xattr(reply, size, found);
     }
 
-    fn listxattr(&self, _: &Request, node: INodeNo, size: u32, reply: ReplyXattr) {
+    fn listxattr(&self, request: &Request, node: INodeNo, size: u32, reply: ReplyXattr) {
+        // Only the superuser sees that there are trusted ones (xattr(7)); the kernel keeps their values from others, not this list.
+        let all = request.uid() == 0;
         let found = self.shared().and_then(|volume| {
             let names = volume.list_xattr(ino(node))?;
             Ok(names
                 .into_iter()
+                .filter(|name| all || !name.starts_with(b"trusted."))
                 .flat_map(|name| name.into_iter().chain([0]))
                 .collect())
         });

@@ -1,0 +1,95 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the stage validate runs: suites, each on its subjects, each in guests with the kernels that it asks for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+from ci import validate as suites
+from ci.errors import UsageError
+from ci.manifest import ArtifactSpec, Manifest, SuiteSpec
+from ci.model import Artifact
+from ci.pipeline.guests import ALL_SUITES, for_guest
+from ci.pipeline.session import Session
+
+
+@dataclass(frozen=True)
+class Request:
+    """What a command line asks for. `kernel` is the only one to run on (empty: those that each suite names, `machine_kernel` where it
+    names none); `cases` are the only ones, whatever the suite's minimum; `options` are settings in place of the manifest's."""
+
+    suite: str = ""
+    only: str = ""
+    cases: tuple[str, ...] = ()
+    options: tuple[tuple[str, str], ...] = ()
+    kernel: str = ""
+
+
+@dataclass(frozen=True)
+class Item:
+    """A suite on one subject in a guest with this kernel of vexci.yaml. The subject is a built artifact, or (without one) the file
+    system of the guest's kernel that `subject` names."""
+
+    suite: SuiteSpec
+    kernel: str
+    subject: str
+    artifact: tuple[ArtifactSpec, Artifact] | None
+
+    @property
+    def label(self) -> str:
+        """The suite, its subject and the kernel for a person."""
+        what = self.artifact[1].label if self.artifact else f"{self.subject} (reference)"
+        return f"{self.suite.name} on {what}" + (f" in {self.kernel}" if self.artifact is None or self.artifact[1].kernel is None else "")
+
+
+def is_asked_for(suite: SuiteSpec, asked: str) -> bool:
+    """`asked` names suites (a,b), is `all`, or is empty for those that are not on request."""
+    return asked == ALL_SUITES or (suite.name in asked.split(",") if asked else not suite.on_request)
+
+
+def kernels(manifest: Manifest, request: Request, machine_kernel: str) -> list[str]:
+    """The kernels of all chosen suites, each once: modules are built for them before a guest is started."""
+    found = [name for suite in manifest.suites if is_asked_for(suite, request.suite) for name in _kernels(suite, request, machine_kernel)]
+    return list(dict.fromkeys(found)) or [machine_kernel]
+
+
+def items(session: Session, request: Request, machine_kernel: str) -> list[Item]:
+    """What is to run, in the manifest's order; UsageError where something asked for was not built, or nothing is asked for."""
+    chosen = [suite for suite in session.manifest.suites if is_asked_for(suite, request.suite)]
+    found = [item for suite in chosen for item in _of(session, suite, request, machine_kernel)]
+    if not found:
+        raise UsageError("there is no suite to run", hint="define one under 'suites:' in vexci.yaml")
+    return found
+
+
+def _kernels(suite: SuiteSpec, request: Request, machine_kernel: str) -> tuple[str, ...]:
+    return (request.kernel,) if request.kernel else suite.kernels or (machine_kernel,)
+
+
+def _of(session: Session, suite: SuiteSpec, request: Request, machine_kernel: str) -> Iterator[Item]:
+    spec = _with(suite, request)
+    for kernel in _kernels(suite, request, machine_kernel):
+        built = {artifact_spec.name: (artifact_spec, artifact) for artifact_spec, artifact in for_guest(session, kernel)}
+        for name in suite.artifacts:
+            if request.only not in ("", name):
+                continue
+            if name not in built:
+                raise UsageError(f"{name} was not built for the kernel {kernel}", hint=f"list it under artifacts.{name}.kernels")
+            yield Item(spec, kernel, name, built[name])
+            if suite.name in suites.TOGETHER:  # one run for all of its artifacts
+                break
+        for name in suite.references:
+            if request.only in ("", name):
+                yield Item(spec, kernel, name, None)
+
+
+def _with(suite: SuiteSpec, request: Request) -> SuiteSpec:
+    """The suite as it was asked for; `deadline` among the options is the suite's own."""
+    settings = {**dict(suite.options), **dict(request.options)}
+    try:
+        deadline = float(settings.pop("deadline", suite.deadline))
+    except ValueError as error:
+        raise UsageError(f"--options: the deadline is no number of seconds: {error}") from error
+    minimum = min(suite.minimum, len(request.cases)) if request.cases else suite.minimum
+    return replace(suite, minimum=minimum, deadline=deadline, options=tuple(settings.items()))

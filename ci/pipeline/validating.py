@@ -1,0 +1,198 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The stage validate: runs suites in guests, in several slots, and says what came of them."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from dataclasses import replace
+
+from ci import console, errors
+from ci import deploy as deployer
+from ci import validate as suites
+from ci.errors import InfrastructureError, ProductFailure
+from ci.manifest import ArtifactSpec, KernelSpec, SuiteSpec
+from ci.model import Accelerator, Artifact, Evidence, SuiteResult, Verdict, worst
+from ci.pipeline import choice
+from ci.pipeline.choice import Item, Request
+from ci.pipeline.guests import for_guest, tools
+from ci.pipeline.lives import PoolLives
+from ci.pipeline.pool import Pool
+from ci.pipeline.slots import distribute
+from ci.record import Stage, plain
+from ci.report import cases as cases_of
+from ci.store import RunFolder, atomic_write
+from ci.validate import known, rates
+from ci.validate.known import Ledger
+from ci.validate.power import run_power
+
+# The suite whose guests are destroyed and started again; all others run in the pool's own guest.
+POWER = "power"
+
+
+def validate(pool: Pool, request: Request | None = None, *, repeat: int = 1) -> list[SuiteResult]:
+    """The stage validate: every chosen suite on every subject, `repeat` times; a damaged guest is replaced in between."""
+    request = request or Request()
+    session = pool.session
+    manifest = session.manifest
+    todo = choice.items(session, request, pool.spec.kernel) * repeat
+    ledger = Ledger(known.read(manifest), whole=not request.cases)
+    pool.ready_for(list(dict.fromkeys(item.kernel for item in todo)))
+    if todo[0].kernel == pool.spec.kernel:
+        pool.guest()  # a machine that does not start is no failure of this stage
+    with session.record.stage("validate") as stage, console.group("validate"):
+        work = _Work(stage, ledger, request.cases)
+        stage.results["slots"] = min(pool.slots, len(todo))
+        try:
+            distribute(pool, todo, work.one, kernel=lambda item: item.kernel)
+        finally:
+            stage.evidence += _for_other_programs(session.record.run, work.results)
+        stage.checks += ledger.checks(manifest.root / known.FILE)
+        if repeat > 1:
+            _show_rates(stage, work.results)
+        _judge(stage, work.results)
+    return work.results
+
+
+class _Work:
+    """What the slots do, and what came of it so far."""
+
+    def __init__(self, stage: Stage, ledger: Ledger, cases: tuple[str, ...]) -> None:
+        self.results: list[SuiteResult] = []
+        self._again: list[SuiteResult | str] = []
+        self._ledger = ledger
+        self._cases = cases
+        self._lock = threading.Lock()
+        stage.results["suites"] = self.results
+        stage.results["retried"] = self._again
+
+    def one(self, pool: Pool, item: Item) -> None:
+        """Run one item, a second time where the machine failed; a failure of the product is never tried again."""
+        result = self._try(pool, item)
+        if result is None:
+            result = self._run(pool, item)
+        with self._lock:
+            result = self._ledger.judge(result, item.kernel)
+            self.results.append(result)
+        _show_suite(pool.session.record.run, result)
+        if result.verdict in (Verdict.PANIC, Verdict.HANG, Verdict.INFRA):
+            pool.discard()
+
+    def _try(self, pool: Pool, item: Item) -> SuiteResult | None:
+        """The result of the first try, None where it says nothing of the product and a fresh guest may do better."""
+        try:
+            result = self._run(pool, item)
+        except InfrastructureError as error:
+            if pool.kept or error.verdict is not Verdict.INFRA:
+                raise
+            failed: SuiteResult | str = f"{item.label}: {error}"
+        else:
+            if result.verdict is not Verdict.INFRA or pool.kept:
+                return result
+            failed = result
+        self._again.append(failed)
+        why = failed if isinstance(failed, str) else f"{item.label}: {failed.detail}"
+        console.note(f"infra, tried once more in a fresh guest: {why}")
+        pool.discard()
+        return None
+
+    def _run(self, pool: Pool, item: Item) -> SuiteResult:
+        suite = in_time(item.suite, pool.session.manifest.kernel(pool.spec.kernel), pool.guest().accelerator)
+        if suite.name == POWER and item.artifact:
+            return _run_power(pool, suite, *item.artifact, self._cases)
+        fresh = pool.guest()
+        for tool_spec, tool in tools(pool):  # a no-op where they are there; a replaced guest is empty
+            deployer.deploy(fresh, tool_spec, tool)
+        if suite.name in suites.TOGETHER:
+            return _run_together(pool, suite)
+        run = pool.session.record.run
+        if item.artifact:
+            deployer.deploy(fresh, *item.artifact)
+        with console.Progress() as progress, progress.item(item.label) as shown:
+            if item.artifact:
+                return suites.run_suite(fresh, suite, *item.artifact, run=run, progress=shown.say, only=self._cases)
+            return suites.run_reference(fresh, suite, item.subject, run=run, progress=shown.say, only=self._cases)
+
+
+def in_time(suite: SuiteSpec, kernel: KernelSpec, accelerator: Accelerator) -> SuiteSpec:
+    """The suite with the deadlines that it has in such a guest: a kernel with checkers in it is slower, hardware is faster."""
+    times = kernel.patience * accelerator.patience
+    return replace(suite, deadline=suite.deadline * times, operation_deadline=suite.operation_deadline * times)
+
+
+def _run_power(pool: Pool, suite: SuiteSpec, spec: ArtifactSpec, artifact: Artifact, cases: tuple[str, ...]) -> SuiteResult:
+    lies = bool(dict(suite.options).get("lying_disk"))
+    what = [*tools(pool), (spec, artifact)]
+    kernel = pool.guest().kernel
+    pool.discard()  # the guests with the disk need its memory
+    with console.Progress() as progress, progress.item(f"{suite.name} on {artifact.label}") as item:
+        return run_power(
+            suite,
+            spec,
+            artifact,
+            lives=lambda: PoolLives(pool, what, lies=lies),
+            kernel=kernel,
+            run=pool.session.record.run,
+            progress=item.say,
+            only=cases,
+        )
+
+
+def _run_together(pool: Pool, suite: SuiteSpec) -> SuiteResult:
+    """A suite that compares its artifacts with each other: all of them in one guest at the same time."""
+    machine = pool.guest()
+    subjects = [item for item in for_guest(pool.session, pool.spec.kernel) if item[0].name in suite.artifacts]
+    for spec, artifact in subjects:
+        deployer.deploy(machine, spec, artifact)
+    with console.Progress() as progress, progress.item(suite.name) as item:
+        return suites.run_together(machine, suite, subjects, run=pool.session.record.run, progress=item.say)
+
+
+def _judge(stage: Stage, results: Sequence[SuiteResult]) -> None:
+    verdict = worst([result.verdict for result in results])
+    bad = [result for result in results if not result.verdict.ok]
+    stage.detail = f"{len(results) - len(bad)} of {len(results)} suites passed"
+    wrong = [check for check in stage.checks if not check.verdict.ok]
+    for check in wrong:
+        console.error(f"{check.name} {check.detail}", where=check.subject, verdict=check.verdict)
+    if bad:
+        raise errors.of(verdict, f"{bad[0].suite} on {bad[0].artifact}: {bad[0].detail}")
+    if wrong:
+        raise ProductFailure(f"{wrong[0].subject}: {wrong[0].name} {wrong[0].detail}")
+
+
+def _for_other_programs(run: RunFolder, results: list[SuiteResult]) -> list[Evidence]:
+    """The cases that ran so far, as JUnit XML and KTAP."""
+    written = []
+    for kind, name, text in (("junit", "junit.xml", cases_of.junit(results)), ("ktap", "results.ktap", cases_of.ktap(results))):
+        path = run.file("validate", name)
+        atomic_write(path, text)
+        written.append(run.evidence(kind, path))
+    return written
+
+
+def _show_rates(stage: Stage, results: Sequence[SuiteResult]) -> None:
+    """How often each case failed, with what can be said of the true rate."""
+    found = rates.of(results)
+    stage.results["rates"] = plain(found)
+    rows: list[Sequence[str | Verdict]] = [[rate.case, rate.where, f"{rate.failures} of {rate.runs}", rate.interval] for rate in found]
+    console.table(console.Table("failures", ("case", "where", "failed", "95 % interval of the rate"), rows))
+
+
+def _show_suite(run: RunFolder, result: SuiteResult) -> None:
+    for item in result.evidence:
+        if item.kind == "diagnosis" and item.path.endswith("/index.txt"):  # of a hang: what was gathered comes first
+            console.line((run.path / item.path).read_text())
+    passed = sum(1 for case in result.cases if case.verdict.ok)
+    absent = sum(1 for case in result.cases if case.ok and not case.verdict.ok)
+    listed = sum(1 for case in result.cases if case.verdict is Verdict.KNOWN)
+    more = [f"{count} {what}" for count, what in ((listed, "known to fail"), (absent, "not offered")) if count]
+    text = f"{result.suite} on {result.artifact} [{result.kernel}]: {passed} of {len(result.cases)} cases passed"
+    console.verdict_line(result.verdict, ", ".join([text, *more]), result.seconds)
+    for case in result.cases:
+        if not case.ok or case.verdict is Verdict.KNOWN:
+            console.verdict_line(case.verdict, f"  {case.id}: {case.detail}", case.seconds)
+    if not result.verdict.ok:
+        console.error(result.detail, verdict=result.verdict)
+        for item in result.evidence:
+            console.note(f"  see {item.kind}: {item.path}")

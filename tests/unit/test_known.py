@@ -1,0 +1,122 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Known failures: what the list excuses, what it does not, and when the list itself is wrong."""
+
+from __future__ import annotations
+
+import datetime
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from ci import config
+from ci.model import Case, SuiteResult, Verdict
+from ci.reader import ConfigError
+from ci.validate import known
+from ci.validate.known import Entry, Ledger
+
+pytestmark = pytest.mark.unit
+
+ROOT = Path(__file__).resolve().parents[2]
+TODAY = datetime.date(2026, 6, 1)
+ENTRY = Entry("one", "posix", ("times.*",), "no noatime", "daemon", datetime.date(2026, 7, 1), artifacts=("vexfs-fuse",), line=3)
+
+
+def result(*cases: tuple[str, Verdict], beside: Verdict = Verdict.PASS, artifact: str = "vexfs-fuse") -> SuiteResult:
+    made = tuple(Case(name, verdict, "because", 0.1) for name, verdict in cases)
+    bad = any(case.verdict is not Verdict.PASS for case in made)
+    return SuiteResult("posix", artifact, "6.1.0", Verdict.FAIL if bad else Verdict.PASS, "", 1, made, 1.0, beside=beside)
+
+
+def ledger(*entries: Entry, whole: bool = True) -> Ledger:
+    return Ledger(entries, whole=whole, today=TODAY)
+
+
+def problems(used: Ledger) -> list[str]:
+    return [check.detail for check in used.checks(Path("known-failures.yaml")) if not check.verdict.ok]
+
+
+def test_a_listed_failure_is_known_with_its_owner_reason_and_date() -> None:
+    used = ledger(ENTRY)
+    judged = used.judge(result(("times.noatime", Verdict.FAIL), ("rename.x", Verdict.PASS)), "debian-6.1")
+    assert judged.verdict is Verdict.KNOWN
+    assert judged.cases[0].verdict is Verdict.KNOWN
+    assert judged.cases[0].detail == "known until 2026-07-01 (daemon): no noatime; because"
+    assert problems(used) == []
+
+
+def test_one_that_is_not_listed_still_fails_the_suite() -> None:
+    judged = ledger(ENTRY).judge(result(("times.noatime", Verdict.FAIL), ("rename.x", Verdict.FAIL)), "debian-6.1")
+    assert judged.verdict is Verdict.FAIL and "rename.x" in judged.detail
+
+
+def test_what_is_no_cases_own_is_never_excused() -> None:
+    judged = ledger(ENTRY).judge(result(("times.noatime", Verdict.FAIL), beside=Verdict.PANIC), "debian-6.1")
+    assert judged.verdict is Verdict.PANIC
+
+
+@pytest.mark.parametrize("verdict", [Verdict.PANIC, Verdict.HANG, Verdict.INFRA, Verdict.SKIP])
+def test_only_a_failure_can_be_known(verdict: Verdict) -> None:
+    judged = ledger(ENTRY).judge(result(("times.noatime", verdict)), "debian-6.1")
+    assert judged.cases[0].verdict is verdict
+
+
+@pytest.mark.parametrize(
+    "entry", [replace(ENTRY, artifacts=("vexfs-kernel",)), replace(ENTRY, kernels=("debian-6.12",)), replace(ENTRY, suite="smoke")]
+)
+def test_the_condition_counts(entry: Entry) -> None:
+    used = ledger(entry)
+    assert used.judge(result(("times.noatime", Verdict.FAIL)), "debian-6.1").verdict is Verdict.FAIL
+    assert problems(used) == [], "an entry of another subject is not looked at"
+
+
+def test_one_that_passes_fails_the_run() -> None:
+    used = ledger(ENTRY)
+    used.judge(result(("times.noatime", Verdict.PASS)), "debian-6.1")
+    (problem,) = problems(used)
+    assert problem == "is listed as failing, and passes: times.noatime on vexfs-fuse [6.1.0]; take it off the list"
+
+
+def test_one_that_matches_nothing_fails_the_run_unless_only_some_cases_were_asked_for() -> None:
+    for whole, expected in ((True, 1), (False, 0)):
+        used = ledger(ENTRY, whole=whole)
+        used.judge(result(("rename.x", Verdict.PASS)), "debian-6.1")
+        assert len(problems(used)) == expected
+
+
+def test_one_that_has_expired_excuses_nothing_and_fails_the_run_although_its_suite_did_not_run() -> None:
+    old = replace(ENTRY, expires=datetime.date(2026, 5, 31))
+    used = ledger(old)
+    assert problems(used) == ["has expired on 2026-05-31 (daemon): mend what fails, or look again and set another date"]
+    assert used.judge(result(("times.noatime", Verdict.FAIL)), "debian-6.1").verdict is Verdict.FAIL
+    assert problems(ledger(replace(ENTRY, expires=TODAY))) == [], "on its last day it still counts"
+
+
+def written(tmp_path: Path, text: str) -> tuple[Entry, ...]:
+    (tmp_path / known.FILE).write_text(text)
+    return known.read(replace(config.read(ROOT / "vexci.yaml"), root=tmp_path))
+
+
+def test_the_file_is_read(tmp_path: Path) -> None:
+    body = "suite: smoke, tests: [unlink], reason: r, owner: o, expires: 2027-01-31, artifacts: [vexfs-fuse], kernels: [debian-6.1]"
+    (entry,) = written(tmp_path, f"version: 1\nfailures:\n  a:\n    {{{body}}}\n")
+    assert (entry.suite, entry.tests, entry.expires) == ("smoke", ("unlink",), datetime.date(2027, 1, 31))
+
+
+def test_without_a_file_nothing_is_known(tmp_path: Path) -> None:
+    assert known.read(replace(config.read(ROOT / "vexci.yaml"), root=tmp_path)) == ()
+
+
+def test_every_mistake_of_the_file_is_told_with_its_line(tmp_path: Path) -> None:
+    text = "version: 1\nfailures:\n  a:\n    suite: smok\n    tests: [x]\n    reason: r\n    expires: soon\n    artifacts: [vexfs-fues]\n"
+    with pytest.raises(ConfigError) as caught:
+        written(tmp_path, text)
+    found = {problem.key: problem for problem in caught.value.problems}
+    assert "did you mean 'smoke'?" in found["failures.a.suite"].message and found["failures.a.suite"].line == 4
+    assert "did you mean 'vexfs-fuse'?" in found["failures.a.artifacts"].message
+    assert found["failures.a.owner"].message == "is missing"
+    assert "such as 2027-01-31" in found["failures.a.expires"].message
+
+
+def test_the_projects_own_list_has_no_mistake() -> None:
+    known.read(config.read(ROOT / "vexci.yaml"))
