@@ -106,11 +106,13 @@ class _Work:
         if suite.name in suites.TOGETHER:
             return _run_together(pool, suite)
         run = pool.session.record.run
-        if item.artifact:
-            deployer.deploy(fresh, *item.artifact)
+        others = [each for each in for_guest(pool.session, pool.spec.kernel) if each[0].name in suite.artifacts and each != item.artifact]
+        others = others if suite.name in suites.BOTH_WAYS else []
+        for spec, artifact in (*others, *([item.artifact] if item.artifact else [])):
+            deployer.deploy(fresh, spec, artifact)
         with console.Progress() as progress, progress.item(item.label) as shown:
             if item.artifact:
-                return suites.run_suite(fresh, suite, *item.artifact, run=run, progress=shown.say, only=self._cases)
+                return suites.run_suite(fresh, suite, *item.artifact, run=run, progress=shown.say, only=self._cases, others=others)
             return suites.run_reference(fresh, suite, item.subject, run=run, progress=shown.say, only=self._cases)
 
 

@@ -11,6 +11,7 @@ from ci.model import Artifact, SuiteResult
 from ci.store import RunFolder
 from ci.validate.suite import run_reference, run_suite
 
+BOTH_WAYS = ("vectors",)  # suites in which the other artifacts look at the volume, too
 TOGETHER = ("differential",)  # suites that have all of their artifacts in one guest
 
 
@@ -28,4 +29,4 @@ def run_together(
     return differential.run(machine, suite, subjects, run=run, progress=progress)
 
 
-__all__ = ["TOGETHER", "run_reference", "run_suite", "run_together"]
+__all__ = ["BOTH_WAYS", "TOGETHER", "run_reference", "run_suite", "run_together"]

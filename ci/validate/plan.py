@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import secrets
+from collections.abc import Sequence
 
 from ci import identity
 from ci.guest import Guest
@@ -44,8 +45,14 @@ def install_agent(machine: Guest) -> str:
     return path
 
 
-def make(suite: SuiteSpec, spec: ArtifactSpec, artifact: Artifact, only: tuple[str, ...] = ()) -> dict[str, object]:
-    """What the agent is told, from the manifest alone; `Plan` in guest/context.py is the other end."""
+def make(
+    suite: SuiteSpec,
+    spec: ArtifactSpec,
+    artifact: Artifact,
+    only: tuple[str, ...] = (),
+    others: Sequence[tuple[ArtifactSpec, Artifact]] = (),
+) -> dict[str, object]:
+    """What the agent is told, from the manifest alone; `Plan` in guest/context.py is the other end. `others` are deployed, too."""
     path = identity.guest_path(artifact)
     marker = secrets.token_hex(8)
     mountpoint = f"{MOUNT_FOLDER}/{artifact.name}"
@@ -82,6 +89,7 @@ def make(suite: SuiteSpec, spec: ArtifactSpec, artifact: Artifact, only: tuple[s
         "only": list(only),
         "options": dict(suite.options),
         "lacks": dict(spec.lacks),
+        "others": [make(suite, *other) for other in others],
     }
 
 

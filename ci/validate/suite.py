@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -37,13 +37,14 @@ def run_suite(
     run: RunFolder,
     progress: Say | None = None,
     only: tuple[str, ...] = (),
+    others: Sequence[tuple[ArtifactSpec, Artifact]] = (),
 ) -> SuiteResult:
     """Run the suite on a deployed artifact. A guest that panics, hangs or is lost is a result too, and raises nothing.
 
     `only` names cases to run; the suite's minimum stands nevertheless. A guest whose kernel had complained before
-    gives `infra`: what it says of this artifact would prove nothing.
+    gives `infra`: what it says of this artifact would prove nothing. `others` are deployed artifacts that read the same volumes.
     """
-    facts = plan.make(suite, spec, artifact, only)
+    facts = plan.make(suite, spec, artifact, only, others)
     return _Session(machine, suite, _Subject(artifact.name, artifact.target, artifact), run, progress or (lambda _: None)).result(facts)
 
 

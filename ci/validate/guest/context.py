@@ -59,6 +59,7 @@ class Plan:
     fsync: str = "file"
     options: dict[str, str] = field(default_factory=dict)
     lacks: dict[str, str] = field(default_factory=dict)
+    others: tuple[dict[str, Any], ...] = ()
 
     @classmethod
     def parse(cls, text: str) -> Plan:
@@ -109,6 +110,10 @@ class Context:
     def tell(self, message: dict[str, Any]) -> None:
         """Something that the host is waiting for; it is progress too."""
         os.write(self._writer, json.dumps({"message": message}).encode() + b"\n")
+
+    def beside(self, plan: Plan) -> Context:
+        """Tools for another mount in the same case; what is done there is told as here."""
+        return Context(plan, self._writer)
 
     def path(self, *parts: str) -> str:
         """A path inside the mount."""
