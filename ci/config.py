@@ -300,6 +300,8 @@ def _snapshots(top: Section) -> SnapshotLimits:
 
 
 def _suite(name: str, section: Section, artifacts: list[str], kernels: list[str]) -> SuiteSpec:
+    if section.has("parts"):
+        return _set_of_suites(name, section, kernels)
     if name not in SUITES:
         section.problem("", f"the suite '{name}' is not known{nearest(name, SUITES)}")
     spec = SuiteSpec(
@@ -312,6 +314,24 @@ def _suite(name: str, section: Section, artifacts: list[str], kernels: list[str]
         on_request=section.flag("on_request"),
         references=_references(section, "references", list(SUITE_REFERENCES), ()),
         kernels=_references(section, "kernels", kernels, ()),
+    )
+    section.finish()
+    return spec
+
+
+def _set_of_suites(name: str, section: Section, kernels: list[str]) -> SuiteSpec:
+    """A name for several suites on kernels of their own."""
+    if name in SUITES:
+        section.problem("", f"'{name}' is a suite of the tool's own and cannot be a name for others")
+    spec = SuiteSpec(
+        name=name,
+        artifacts=(),
+        minimum=1,
+        deadline=1.0,
+        operation_deadline=1.0,
+        on_request=section.flag("on_request"),
+        kernels=_references(section, "kernels", kernels, ()),
+        parts=_references(section, "parts", list(SUITES)),
     )
     section.finish()
     return spec

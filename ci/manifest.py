@@ -233,7 +233,8 @@ class SnapshotLimits:
 class SuiteSpec:
     """A validation suite: on which artifacts, the least number of cases, seconds for one artifact; `options` are the suite's own. One
     that is `on_request` runs only where the command line names it. `references` are file systems of the guest's own kernel on which
-    it runs, too: what fails there is the suite's mistake. `kernels` are those of its guests, none for the machine's own."""
+    it runs, too: what fails there is the suite's mistake. `kernels` are those of its guests, none for the machine's own.
+    One with `parts` is only a name for these suites on its `kernels`."""
 
     name: str
     artifacts: tuple[str, ...]
@@ -244,6 +245,7 @@ class SuiteSpec:
     on_request: bool = False
     references: tuple[str, ...] = ()
     kernels: tuple[str, ...] = ()
+    parts: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -50,16 +50,27 @@ def is_asked_for(suite: SuiteSpec, asked: str) -> bool:
 
 def kernels(manifest: Manifest, request: Request, machine_kernel: str) -> list[str]:
     """The kernels of all chosen suites, each once: modules are built for them before a guest is started."""
-    found = [name for suite in manifest.suites if is_asked_for(suite, request.suite) for name in _kernels(suite, request, machine_kernel)]
+    chosen = _chosen(manifest, request)
+    found = [name for suite in chosen for name in _kernels(suite, request, machine_kernel)]
     return list(dict.fromkeys(found)) or [machine_kernel]
 
 
 def items(session: Session, request: Request, machine_kernel: str) -> list[Item]:
     """What is to run, in the manifest's order; UsageError where something asked for was not built, or nothing is asked for."""
-    chosen = [suite for suite in session.manifest.suites if is_asked_for(suite, request.suite)]
+    chosen = _chosen(session.manifest, request)
     found = [item for suite in chosen for item in _of(session, suite, request, machine_kernel)]
     if not found:
         raise UsageError("there is no suite to run", hint="define one under 'suites:' in vexci.yaml")
+    return found
+
+
+def _chosen(manifest: Manifest, request: Request) -> list[SuiteSpec]:
+    """The suites asked for; one with parts stands for these on its own kernels."""
+    found = []
+    for suite in manifest.suites:
+        if is_asked_for(suite, request.suite):
+            parts = [replace(part, kernels=suite.kernels) for part in manifest.suites if part.name in suite.parts]
+            found += parts if suite.parts else [suite]
     return found
 
 

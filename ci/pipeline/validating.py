@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -42,10 +43,12 @@ def validate(pool: Pool, request: Request | None = None, *, repeat: int = 1) -> 
         pool.guest()  # a machine that does not start is no failure of this stage
     with session.record.stage("validate") as stage, console.group("validate"):
         work = _Work(stage, ledger, request.cases)
-        stage.results["slots"] = min(pool.slots, len(todo))
+        slots = stage.results["slots"] = min(pool.slots, len(todo))
+        begin = time.monotonic()
         try:
             distribute(pool, todo, work.one, kernel=lambda item: item.kernel)
         finally:
+            _say_overhead(stage, work.results, (time.monotonic() - begin) * slots)
             stage.evidence += _for_other_programs(session.record.run, work.results)
         stage.checks += ledger.checks(manifest.root / known.FILE)
         if repeat > 1:
@@ -161,6 +164,17 @@ def _judge(stage: Stage, results: Sequence[SuiteResult]) -> None:
         raise errors.of(verdict, f"{bad[0].suite} on {bad[0].artifact}: {bad[0].detail}")
     if wrong:
         raise ProductFailure(f"{wrong[0].subject}: {wrong[0].name} {wrong[0].detail}")
+
+
+def _say_overhead(stage: Stage, results: Sequence[SuiteResult], available: float) -> None:
+    """What part of the slots' time (seconds, all slots together) was spent in cases; the rest is guests that start, and the tool."""
+    inside = sum(case.seconds for result in results for case in result.cases)
+    around = sum(result.seconds for result in results) - inside
+    stage.results["seconds"] = {"slots": round(available, 3), "cases": round(inside, 3), "suites": round(around, 3)}
+    if available > 0 and results:
+        rest = max(0.0, available - inside - around)
+        parts = f"{inside / available:.0%} in cases, {around / available:.0%} around them, {rest / available:.0%} in starts and deployment"
+        console.note(f"{available:.0f} s of slots: {parts}")
 
 
 def _for_other_programs(run: RunFolder, results: list[SuiteResult]) -> list[Evidence]:

@@ -26,7 +26,8 @@ class Skipped(Exception):
 
 
 class NotOffered(Exception):
-    """The product does not offer what the case needs: its manifest says so, and the product itself has refused it."""
+    """The case need not run: its manifest says that the product does without what it needs, and the product itself has refused that;
+    or the guest's own tool for it cannot work here."""
 
 
 class Hung(Exception):

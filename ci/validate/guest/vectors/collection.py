@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The ioctls of a collection of vectors (kernel/include/uapi/vexfs.h; docs/format.md, 12.5) with the standard library alone."""
+"""The ioctls of a collection of vectors (docs/format.md, 12.5, and the uapi header) with the standard library alone."""
 
 from __future__ import annotations
 
