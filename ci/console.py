@@ -11,7 +11,7 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, ClassVar
 from ci.model import Verdict
 
 if TYPE_CHECKING:
-    from rich.console import Console
+    from rich.console import Console, RenderableType
     from rich.progress import Progress as RichProgress
 
 STYLES = {
@@ -167,6 +167,7 @@ class Progress:
     Several may be open at once, also in threads (guests in several slots): they share the one display that a terminal has.
     """
 
+    above: ClassVar[Callable[[], RenderableType] | None] = None  # drawn above the lines, where there is one (ci/board.py)
     _lock = threading.Lock()
     _shared: ClassVar[tuple[RichProgress, int] | None] = None  # with how many have it open
 
@@ -177,10 +178,16 @@ class Progress:
         from rich.progress import Progress as RichProgress
         from rich.progress import SpinnerColumn, TextColumn, TimeElapsedColumn
 
+        class Display(RichProgress):
+            def get_renderables(self) -> Iterable[RenderableType]:
+                if Progress.above is not None:
+                    yield Progress.above()
+                yield from super().get_renderables()
+
         with Progress._lock:
             if Progress._shared is None:
                 columns = (SpinnerColumn(), TextColumn("{task.description}", markup=False), TimeElapsedColumn())
-                rich = RichProgress(*columns, console=_console(), transient=True, disable=not interactive())
+                rich = Display(*columns, console=_console(), transient=True, disable=not interactive())
                 rich.start()
                 Progress._shared = (rich, 0)
             self._rich, count = Progress._shared

@@ -35,6 +35,7 @@ class Item:
     kernel: str
     subject: str
     artifact: tuple[ArtifactSpec, Artifact] | None
+    number: int = 0  # its place in the run
 
     @property
     def label(self) -> str:

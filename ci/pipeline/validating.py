@@ -5,12 +5,14 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 
 from ci import console, errors
 from ci import deploy as deployer
 from ci import validate as suites
+from ci.board import Board
 from ci.errors import InfrastructureError, ProductFailure
 from ci.manifest import ArtifactSpec, KernelSpec, SuiteSpec
 from ci.model import Accelerator, Artifact, Evidence, SuiteResult, Verdict, worst
@@ -36,17 +38,18 @@ def validate(pool: Pool, request: Request | None = None, *, repeat: int = 1) -> 
     request = request or Request()
     session = pool.session
     manifest = session.manifest
-    todo = choice.items(session, request, pool.spec.kernel) * repeat
+    todo = [replace(item, number=number) for number, item in enumerate(choice.items(session, request, pool.spec.kernel) * repeat)]
     ledger = Ledger(known.read(manifest), whole=not request.cases)
     pool.ready_for(list(dict.fromkeys(item.kernel for item in todo)))
     if todo[0].kernel == pool.spec.kernel:
         pool.guest()  # a machine that does not start is no failure of this stage
     with session.record.stage("validate") as stage, console.group("validate"):
-        work = _Work(stage, ledger, request.cases)
+        work = _Work(stage, ledger, request.cases, Board([item.label for item in todo]))
         slots = stage.results["slots"] = min(pool.slots, len(todo))
         begin = time.monotonic()
         try:
-            distribute(pool, todo, work.one, kernel=lambda item: item.kernel)
+            with work.board:
+                distribute(pool, todo, work.one, kernel=lambda item: item.kernel)
         finally:
             _say_overhead(stage, work.results, (time.monotonic() - begin) * slots)
             stage.evidence += _for_other_programs(session.record.run, work.results)
@@ -60,7 +63,8 @@ def validate(pool: Pool, request: Request | None = None, *, repeat: int = 1) -> 
 class _Work:
     """What the slots do, and what came of it so far."""
 
-    def __init__(self, stage: Stage, ledger: Ledger, cases: tuple[str, ...]) -> None:
+    def __init__(self, stage: Stage, ledger: Ledger, cases: tuple[str, ...], board: Board) -> None:
+        self.board = board
         self.results: list[SuiteResult] = []
         self._again: list[SuiteResult | str] = []
         self._ledger = ledger
@@ -77,6 +81,7 @@ class _Work:
         with self._lock:
             result = self._ledger.judge(result, item.kernel)
             self.results.append(result)
+        self.board.end(item.number, result.verdict)
         _show_suite(pool.session.record.run, result)
         if result.verdict in (Verdict.PANIC, Verdict.HANG, Verdict.INFRA):
             pool.discard()
@@ -100,23 +105,27 @@ class _Work:
         return None
 
     def _run(self, pool: Pool, item: Item) -> SuiteResult:
+        self.board.begin(item.number)
+        if not console.interactive():
+            console.line(f"{'start':<12}{item.label}")
+        say, ended = partial(self.board.say, item.number), partial(self.board.case, item.number)
         suite = in_time(item.suite, pool.session.manifest.kernel(pool.spec.kernel), pool.guest().accelerator)
         if suite.name == POWER and item.artifact:
-            return _run_power(pool, suite, *item.artifact, self._cases)
+            return _run_power(pool, suite, *item.artifact, self._cases, say)
         fresh = pool.guest()
         for tool_spec, tool in tools(pool):  # a no-op where they are there; a replaced guest is empty
             deployer.deploy(fresh, tool_spec, tool)
-        if suite.name in suites.TOGETHER:
-            return _run_together(pool, suite)
         run = pool.session.record.run
-        others = [each for each in for_guest(pool.session, pool.spec.kernel) if each[0].name in suite.artifacts and each != item.artifact]
-        others = others if suite.name in suites.BOTH_WAYS else []
-        for spec, artifact in (*others, *([item.artifact] if item.artifact else [])):
+        both = suite.name in (*suites.TOGETHER, *suites.BOTH_WAYS)
+        subjects = [each for each in for_guest(pool.session, pool.spec.kernel) if each[0].name in suite.artifacts] if both else []
+        for spec, artifact in subjects or ([item.artifact] if item.artifact else []):
             deployer.deploy(fresh, spec, artifact)
-        with console.Progress() as progress, progress.item(item.label) as shown:
-            if item.artifact:
-                return suites.run_suite(fresh, suite, *item.artifact, run=run, progress=shown.say, only=self._cases, others=others)
-            return suites.run_reference(fresh, suite, item.subject, run=run, progress=shown.say, only=self._cases)
+        if suite.name in suites.TOGETHER:
+            return suites.run_together(fresh, suite, subjects, run=run, progress=say)
+        if item.artifact is None:
+            return suites.run_reference(fresh, suite, item.subject, run=run, progress=say, only=self._cases, ended=ended)
+        others = [each for each in subjects if each != item.artifact]
+        return suites.run_suite(fresh, suite, *item.artifact, run=run, progress=say, only=self._cases, others=others, ended=ended)
 
 
 def in_time(suite: SuiteSpec, kernel: KernelSpec, accelerator: Accelerator) -> SuiteSpec:
@@ -125,32 +134,23 @@ def in_time(suite: SuiteSpec, kernel: KernelSpec, accelerator: Accelerator) -> S
     return replace(suite, deadline=suite.deadline * times, operation_deadline=suite.operation_deadline * times)
 
 
-def _run_power(pool: Pool, suite: SuiteSpec, spec: ArtifactSpec, artifact: Artifact, cases: tuple[str, ...]) -> SuiteResult:
+def _run_power(
+    pool: Pool, suite: SuiteSpec, spec: ArtifactSpec, artifact: Artifact, cases: tuple[str, ...], say: Callable[[str], None]
+) -> SuiteResult:
     lies = bool(dict(suite.options).get("lying_disk"))
     what = [*tools(pool), (spec, artifact)]
     kernel = pool.guest().kernel
     pool.discard()  # the guests with the disk need its memory
-    with console.Progress() as progress, progress.item(f"{suite.name} on {artifact.label}") as item:
-        return run_power(
-            suite,
-            spec,
-            artifact,
-            lives=lambda: PoolLives(pool, what, lies=lies),
-            kernel=kernel,
-            run=pool.session.record.run,
-            progress=item.say,
-            only=cases,
-        )
-
-
-def _run_together(pool: Pool, suite: SuiteSpec) -> SuiteResult:
-    """A suite that compares its artifacts with each other: all of them in one guest at the same time."""
-    machine = pool.guest()
-    subjects = [item for item in for_guest(pool.session, pool.spec.kernel) if item[0].name in suite.artifacts]
-    for spec, artifact in subjects:
-        deployer.deploy(machine, spec, artifact)
-    with console.Progress() as progress, progress.item(suite.name) as item:
-        return suites.run_together(machine, suite, subjects, run=pool.session.record.run, progress=item.say)
+    return run_power(
+        suite,
+        spec,
+        artifact,
+        lives=lambda: PoolLives(pool, what, lies=lies),
+        kernel=kernel,
+        run=pool.session.record.run,
+        progress=say,
+        only=cases,
+    )
 
 
 def _judge(stage: Stage, results: Sequence[SuiteResult]) -> None:

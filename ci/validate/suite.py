@@ -12,7 +12,7 @@ from ci import splat
 from ci.errors import VexciError
 from ci.guest import Guest
 from ci.manifest import ArtifactSpec, SuiteSpec
-from ci.model import Artifact, Evidence, SuiteResult, Verdict, worst
+from ci.model import Artifact, Case, Evidence, SuiteResult, Verdict, worst
 from ci.store import RunFolder, atomic_write
 from ci.validate import plan
 from ci.validate.transcript import Transcript
@@ -38,22 +38,33 @@ def run_suite(
     progress: Say | None = None,
     only: tuple[str, ...] = (),
     others: Sequence[tuple[ArtifactSpec, Artifact]] = (),
+    ended: Callable[[Case], None] = lambda case: None,
 ) -> SuiteResult:
     """Run the suite on a deployed artifact. A guest that panics, hangs or is lost is a result too, and raises nothing.
 
     `only` names cases to run; the suite's minimum stands nevertheless. A guest whose kernel had complained before
     gives `infra`: what it says of this artifact would prove nothing. `others` are deployed artifacts that read the same volumes.
+    `progress` hears what is being done, `ended` each case at its end.
     """
     facts = plan.make(suite, spec, artifact, only, others)
-    return _Session(machine, suite, _Subject(artifact.name, artifact.target, artifact), run, progress or (lambda _: None)).result(facts)
+    return _Session(machine, suite, _Subject(artifact.name, artifact.target, artifact), run, progress or (lambda _: None), ended).result(
+        facts
+    )
 
 
 def run_reference(
-    machine: Guest, suite: SuiteSpec, filesystem: str, *, run: RunFolder, progress: Say | None = None, only: tuple[str, ...] = ()
+    machine: Guest,
+    suite: SuiteSpec,
+    filesystem: str,
+    *,
+    run: RunFolder,
+    progress: Say | None = None,
+    only: tuple[str, ...] = (),
+    ended: Callable[[Case], None] = lambda case: None,
 ) -> SuiteResult:
     """Run the suite on a file system of the guest's own kernel. What fails there is the suite's mistake, or that kernel's."""
     facts = plan.reference(suite, filesystem, only)
-    return _Session(machine, suite, _Subject(filesystem, machine.kernel, None), run, progress or (lambda _: None)).result(facts)
+    return _Session(machine, suite, _Subject(filesystem, machine.kernel, None), run, progress or (lambda _: None), ended).result(facts)
 
 
 @dataclass(frozen=True)
@@ -76,13 +87,15 @@ class _Finding:
 class _Session:
     """One suite on one artifact, from the first look at the console to the result."""
 
-    def __init__(self, machine: Guest, suite: SuiteSpec, subject: _Subject, run: RunFolder, say: Say) -> None:
+    def __init__(
+        self, machine: Guest, suite: SuiteSpec, subject: _Subject, run: RunFolder, say: Say, ended: Callable[[Case], None]
+    ) -> None:
         self._machine = machine
         self._suite = suite
         self._subject = subject
         self._run = run
         self._folder = run.file("validate", f"{suite.name}-{subject.name}-{subject.target}", "agent.jsonl").parent
-        self._transcript = Transcript(say)
+        self._transcript = Transcript(say, ended)
         self._lines: list[str] = []
         self._findings: list[_Finding] = []
         self._evidence: list[Evidence] = []

@@ -15,10 +15,11 @@ from ci.model import Case, Verdict
 class Transcript:
     """Takes the agent's JSON lines as they arrive. What was said before a guest died stays known.
 
-    `tell` is called with a sentence whenever a case begins. `stray` are lines that are not the agent's.
+    `tell` is called with a sentence whenever a case begins, `ended` with each case at its end. `stray` are lines that are not the agent's.
     """
 
     tell: Callable[[str], None]
+    ended: Callable[[Case], None] = lambda case: None
     planned: tuple[str, ...] = ()
     cases: list[Case] = field(default_factory=list)
     files: dict[str, str] = field(default_factory=dict)
@@ -85,6 +86,7 @@ class Transcript:
     def _end(self, message: dict[str, Any]) -> None:
         required = message.get("required", True)
         self.cases.append(Case(message["case"], Verdict(message["verdict"]), message["detail"], message["seconds"], required))
+        self.ended(self.cases[-1])
         self.current = self.operation = ""
 
     def _file(self, message: dict[str, Any]) -> None:
