@@ -39,9 +39,6 @@ pub enum Error {
     /// The file would be larger than `MAX_FILE_SIZE` bytes.
     #[error("file too large")]
     FileTooLarge,
-    /// The handle is not open.
-    #[error("bad handle")]
-    BadHandle,
     /// Never allowed, whoever asks: a hard link to a directory.
     #[error("operation not permitted")]
     NotPermitted,
@@ -71,7 +68,6 @@ impl Error {
             Error::InvalidArgument => Errno::INVAL,
             Error::TooManyLinks => Errno::MLINK,
             Error::FileTooLarge => Errno::FBIG,
-            Error::BadHandle => Errno::BADF,
             Error::NotPermitted => Errno::PERM,
             Error::Stale => Errno::STALE,
             Error::NoSuchData => Errno::NXIO,

@@ -13,10 +13,6 @@ impl Ino {
     pub const ROOT: Ino = Ino(1);
 }
 
-/// An open file or directory. Never reused within the life of a volume.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Handle(pub u64);
-
 /// What an inode is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FileKind {
@@ -75,6 +71,8 @@ pub struct Attr {
     pub kind: FileKind,
     /// Permission bits, with setuid, setgid and sticky: the low 12 bits of `st_mode`.
     pub perm: u16,
+    /// A member of a vector collection: an ioctl on the directory may change it.
+    pub is_member: bool,
     /// Number of names; for a directory 2 plus the number of its subdirectories, or 0 once removed.
     pub nlink: u32,
     /// User id.
@@ -85,7 +83,7 @@ pub struct Attr {
     pub rdev: u32,
     /// Bytes: of content, of a symlink's target, or of the names in a directory.
     pub size: u64,
-    /// Memory held by the content, in units of 512 bytes.
+    /// Space held by the content, in units of 512 bytes.
     pub blocks: u64,
     /// Last access.
     pub atime: SystemTime,

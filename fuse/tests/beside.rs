@@ -14,9 +14,9 @@ use vexfs::disk::{BlockDevice, DiskVolume};
 use vexfs::{AtimePolicy, Ino, NewNode};
 use volumes::{format, open, options};
 
-fn listed(volume: &DiskVolume, handle: vexfs::Handle) -> Option<usize> {
+fn listed(volume: &DiskVolume, dir: Ino) -> Option<usize> {
     let mut count = 0;
-    let done = volume.read_dir_unnoted(handle, 0, |_| {
+    let done = volume.read_dir_unnoted(dir, 0, |_| {
         count += 1;
         ControlFlow::Continue(())
     });
@@ -28,32 +28,31 @@ fn a_read_waits_for_its_turn_only_where_it_has_to_note_the_time() {
     let device: Arc<dyn BlockDevice> = Arc::new(format(4096));
     let mut volume = open(&device).expect("opens");
     let file = make(&mut volume, Ino::ROOT, "f", NewNode::Regular);
-    let handle = volume.open_file(file).expect("opens");
-    volume.write(handle, 0, b"hello").expect("writes");
+    volume.write(file, 0, b"hello").expect("writes");
     assert!(
-        volume.read_unnoted(handle, 0, 9).is_none(),
+        volume.read_unnoted(file, 0, 9).is_none(),
         "relatime: the first read after a change"
     );
     let before = volume.attr(file).expect("is there").atime;
-    assert_eq!(volume.read_quietly(handle, 0, 9).expect("reads"), b"hello");
+    assert_eq!(volume.read_quietly(file, 0, 9).expect("reads"), b"hello");
     assert_eq!(volume.attr(file).expect("is there").atime, before, "O_NOATIME");
-    assert_eq!(volume.read(handle, 0, 9).expect("reads"), b"hello");
-    let again = volume.read_unnoted(handle, 1, 9).expect("nothing to note");
+    assert_eq!(volume.read(file, 0, 9).expect("reads"), b"hello");
+    let again = volume.read_unnoted(file, 1, 9).expect("nothing to note");
     assert_eq!(again.expect("reads"), b"ello");
 
-    let root = volume.open_dir(Ino::ROOT).expect("opens");
+    let root = Ino::ROOT;
     assert_eq!(listed(&volume, root), None);
     volume
         .read_dir(root, 0, |_| ControlFlow::Continue(()))
         .expect("lists");
     assert_eq!(listed(&volume, root), Some(3), "., .. and f");
-    volume.write(handle, 0, b"j").expect("writes");
-    assert!(volume.read_unnoted(handle, 0, 9).is_none(), "changed since");
-    volume.release(handle).expect("closes");
-    let closed = volume
-        .read_unnoted(handle, 0, 9)
+    volume.write(file, 0, b"j").expect("writes");
+    assert!(volume.read_unnoted(file, 0, 9).is_none(), "changed since");
+    volume.unlink(root, OsStr::new("f")).expect("unlinks");
+    let gone = volume
+        .read_unnoted(file, 0, 9)
         .expect("an error is an answer");
-    closed.expect_err("the handle is closed");
+    gone.expect_err("nobody remembers the file");
 }
 
 #[test]
@@ -61,9 +60,8 @@ fn without_access_times_no_read_waits() {
     let device: Arc<dyn BlockDevice> = Arc::new(format(4096));
     let mut volume = DiskVolume::open(device, options(), AtimePolicy::Never).expect("opens");
     let file = make(&mut volume, Ino::ROOT, "f", NewNode::Regular);
-    let handle = volume.open_file(file).expect("opens");
-    volume.write(handle, 0, b"hello").expect("writes");
-    let read = volume.read_unnoted(handle, 0, 9).expect("nothing to note");
+    volume.write(file, 0, b"hello").expect("writes");
+    let read = volume.read_unnoted(file, 0, 9).expect("nothing to note");
     assert_eq!(read.expect("reads"), b"hello");
 }
 

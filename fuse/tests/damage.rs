@@ -8,8 +8,8 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use proptest::prelude::*;
-use vexfs::disk::{BLOCK_SIZE, BlockDevice, MemoryDevice, fsck};
-use vexfs::{Ino, Volume};
+use vexfs::disk::{BLOCK_SIZE, BlockDevice, DiskVolume, MemoryDevice, fsck};
+use vexfs::{DirEntry, Ino};
 use volumes::{Dice, apply, format, open, ops};
 
 proptest! {
@@ -25,7 +25,7 @@ proptest! {
             let shared: Arc<dyn BlockDevice> = Arc::new(MemoryDevice::from_image(&device.image()));
             let mut disk = open(&shared).expect("opens");
             for op in &ops {
-                let _ = apply(&mut disk, op, false);
+                let _ = apply(&mut disk, op);
             }
             disk.close().expect("closes");
             let mut block = vec![0; BLOCK_SIZE];
@@ -61,7 +61,7 @@ proptest! {
             let Ok(mut mounted) = open(&damaged) else { continue };
             walk(&mut mounted, Ino::ROOT, 0);
             for op in ops.iter().take(20) {
-                let _ = apply(&mut mounted, op, false);
+                let _ = apply(&mut mounted, op);
             }
             let _ = mounted.close();
             let _ = fsck::repair(damaged, &|_| ());
@@ -95,16 +95,12 @@ fn reseal(geometry: &vexfs::disk::Geometry, at: u64, bytes: &mut [u8]) {
 }
 
 /// Looks at everything, and minds no error.
-fn walk(volume: &mut dyn Volume, dir: Ino, depth: u32) {
-    let Ok(handle) = volume.open_dir(dir) else {
-        return;
-    };
+fn walk(volume: &mut DiskVolume, dir: Ino, depth: u32) {
     let mut entries: Vec<(OsString, Ino)> = Vec::new();
-    let _ = volume.read_dir(handle, 2, &mut |entry| {
+    let _ = volume.read_dir(dir, 2, &mut |entry: DirEntry<'_>| {
         entries.push((entry.name.to_owned(), entry.ino));
         ControlFlow::Continue(())
     });
-    let _ = volume.release(handle);
     for (name, ino) in entries {
         let _ = (
             volume.lookup(dir, &name),
@@ -114,10 +110,7 @@ fn walk(volume: &mut dyn Volume, dir: Ino, depth: u32) {
         for name in volume.list_xattr(ino).unwrap_or_default() {
             let _ = volume.get_xattr(ino, &name);
         }
-        if let Ok(file) = volume.open(ino) {
-            let _ = volume.read(file, 0, 1 << 20);
-            let _ = volume.release(file);
-        }
+        let _ = volume.read(ino, 0, 1 << 20);
         if depth < 8 {
             walk(volume, ino, depth + 1);
         }

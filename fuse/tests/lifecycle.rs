@@ -41,7 +41,7 @@ fn the_parent_returns_when_the_mount_is_live() {
     let place = Place::new();
     let log = place.beside("daemon.log");
     let output = daemonise(
-        &["-d", "-o", "size=1m", "--log", log.to_str().expect("UTF-8")],
+        &["-d", "-o", "size=4m", "--log", log.to_str().expect("UTF-8")],
         &place.mountpoint,
     );
     assert!(output.status.success(), "{output:?}");
@@ -110,7 +110,7 @@ fn a_daemon_that_dies_without_a_word_is_told_by_the_parent() {
     let output = Command::new("sh")
         .args([
             "-c",
-            "ulimit -v 16000; exec \"$0\" -o size=1m \"$1\"",
+            "ulimit -v 16000; exec \"$0\" -o size=4m \"$1\"",
             BINARY,
         ])
         .arg(&place.mountpoint)
@@ -126,7 +126,7 @@ fn a_second_mount_on_the_same_place_is_refused() {
     if !fuse_works() {
         return;
     }
-    let mounted = Mounted::with_options("size=1m");
+    let mounted = Mounted::with_options("size=4m");
     let output = daemonise(&[], mounted.root());
     assert_eq!(output.status.code(), Some(1));
     let error = String::from_utf8_lossy(&output.stderr);
@@ -140,7 +140,7 @@ fn a_dead_mount_is_named_as_such() {
     if !fuse_works() {
         return;
     }
-    let mut mounted = Mounted::with_options("size=1m");
+    let mut mounted = Mounted::with_options("size=4m");
     mounted.signal(Signal::KILL);
     assert_eq!(mounted.wait().code(), None);
     let output = daemonise(&[], mounted.root());
@@ -154,7 +154,7 @@ fn an_unmount_from_outside_ends_it_well() {
     if !fuse_works() {
         return;
     }
-    let mut mounted = Mounted::with_options("size=1m");
+    let mut mounted = Mounted::with_options("size=4m");
     unmount(mounted.root(), UnmountFlags::empty()).expect("unmounts");
     assert_eq!(mounted.wait().code(), Some(0), "{}", mounted.log());
 }
@@ -165,7 +165,7 @@ fn interrupt_and_hangup_unmount_too() {
         return;
     }
     for signal in [Signal::INT, Signal::HUP] {
-        let mut mounted = Mounted::with_options("size=1m");
+        let mut mounted = Mounted::with_options("size=4m");
         mounted.signal(signal);
         assert_eq!(mounted.wait().code(), Some(0), "{}", mounted.log());
         assert_eq!(mount_type(mounted.root()), None);
@@ -177,7 +177,7 @@ fn a_busy_mount_is_detached_and_its_open_files_still_served() {
     if !fuse_works() {
         return;
     }
-    let mut mounted = Mounted::with_options("size=1m");
+    let mut mounted = Mounted::with_options("size=4m");
     let mut open = File::options()
         .read(true)
         .write(true)
@@ -202,7 +202,7 @@ fn a_second_signal_abandons_open_files_and_says_so() {
     if !fuse_works() {
         return;
     }
-    let mut mounted = Mounted::with_options("size=1m");
+    let mut mounted = Mounted::with_options("size=4m");
     let _open = File::create(mounted.path("held")).expect("creates");
     mounted.signal(Signal::TERM);
     eventually("detached", || {

@@ -17,7 +17,7 @@ use common::{Mounted, fuse_works, mount_type};
 use rustix::fs::{CWD, FallocateFlags, RenameFlags, fallocate, renameat_with, statvfs};
 use rustix::io::Errno;
 
-const PAGE: u64 = vexfs::PAGE_SIZE as u64;
+const PAGE: u64 = vexfs::disk::BLOCK_SIZE as u64;
 const NOBODY: u32 = 65534;
 
 fn names(dir: &Path) -> BTreeSet<String> {
@@ -110,7 +110,7 @@ fn an_unlinked_file_lives_while_it_is_open() {
     if !fuse_works() {
         return;
     }
-    let mounted = Mounted::with_options("size=1m");
+    let mounted = Mounted::with_options("size=4m");
     let path = mounted.path("f");
     let free = statvfs(mounted.root()).expect("statvfs").f_bfree;
     fs::write(&path, vec![1; 10 * PAGE as usize]).expect("writes");
@@ -136,23 +136,24 @@ fn space_is_counted_and_ends() {
     if !fuse_works() {
         return;
     }
-    let mounted = Mounted::with_options("size=1m");
+    let mounted = Mounted::with_options("size=4m");
     let space = statvfs(mounted.root()).expect("statvfs");
-    assert_eq!(
-        (space.f_frsize, space.f_blocks, space.f_bavail),
-        (PAGE, 256, 256)
-    );
-    assert_eq!(
-        (space.f_files, space.f_ffree, space.f_namemax),
-        (1024, 1023, 255)
-    );
+    let (blocks, inodes) = (space.f_bfree, space.f_ffree);
+    assert_eq!((space.f_frsize, space.f_bavail), (PAGE, blocks));
+    assert!((600..1024).contains(&blocks), "most of 4 MiB: {blocks}");
+    assert_eq!((space.f_files, space.f_namemax), (inodes + 1, 255));
 
     let path = mounted.path("big");
-    let error = fs::write(&path, vec![7; 2 << 20]).expect_err("does not fit");
+    let error = fs::write(&path, vec![7; 4 << 20]).expect_err("does not fit");
     assert_eq!(error.kind(), ErrorKind::StorageFull);
     let meta = fs::metadata(&path).expect("stats");
-    assert_eq!((meta.len(), meta.blocks()), (1 << 20, 2048));
-    assert_eq!(fs::read(&path).expect("reads"), vec![7; 1 << 20]);
+    assert_eq!((meta.len(), meta.blocks()), (blocks * PAGE, blocks * 8));
+    assert!(
+        fs::read(&path)
+            .expect("reads")
+            .iter()
+            .all(|byte| *byte == 7)
+    );
     assert_eq!(statvfs(mounted.root()).expect("statvfs").f_bfree, 0);
 
     File::options()
@@ -161,15 +162,18 @@ fn space_is_counted_and_ends() {
         .expect("opens")
         .set_len(PAGE)
         .expect("shrinks");
-    assert_eq!(statvfs(mounted.root()).expect("statvfs").f_bfree, 255);
+    assert_eq!(
+        statvfs(mounted.root()).expect("statvfs").f_bfree,
+        blocks - 1
+    );
     fs::remove_file(&path).expect("unlinks");
-    free_blocks_become(&mounted, 256);
+    free_blocks_become(&mounted, blocks);
 
-    let error = (0..2000)
+    let error = (0..=inodes)
         .find_map(|i| File::create(mounted.path(&i.to_string())).err())
         .expect("inodes end");
     assert_eq!(error.kind(), ErrorKind::StorageFull);
-    assert_eq!(names(mounted.root()).len(), 1023);
+    assert_eq!(names(mounted.root()).len() as u64, inodes);
     mounted.stop();
 }
 
@@ -178,7 +182,7 @@ fn holes_hold_nothing_and_are_found() {
     if !fuse_works() {
         return;
     }
-    let mounted = Mounted::with_options("size=1m");
+    let mounted = Mounted::with_options("size=4m");
     let mut file = File::create_new(mounted.path("sparse")).expect("creates");
     file.seek(SeekFrom::Start(1 << 40)).expect("seeks");
     file.write_all(b"far").expect("writes");
@@ -229,7 +233,7 @@ fn attributes_and_times() {
     if !fuse_works() {
         return;
     }
-    let mounted = Mounted::with_options("size=1m");
+    let mounted = Mounted::with_options("size=4m");
     let path = mounted.path("f");
     fs::write(&path, "x").expect("writes");
     fs::set_permissions(&path, PermissionsExt::from_mode(0o640)).expect("chmods");
@@ -262,7 +266,7 @@ fn the_kernel_checks_permissions_and_drops_setuid() {
     if !rustix::process::geteuid().is_root() {
         return common::skip("needs root to become somebody else");
     }
-    let mounted = Mounted::with_options("size=1m,allow_other");
+    let mounted = Mounted::with_options("size=4m,allow_other");
     let nobody = |script: &str| {
         Command::new("sh")
             .args(["-c", script])
@@ -309,19 +313,48 @@ fn what_is_not_supported_says_so() {
     if !fuse_works() {
         return;
     }
-    let mounted = Mounted::with_options("size=1m");
+    let mounted = Mounted::with_options("size=4m");
     let path = mounted.path("f");
     let file = File::create(&path).expect("creates");
-    let reserved = fallocate(&file, FallocateFlags::empty(), 0, PAGE);
-    assert_eq!(reserved, Err(Errno::OPNOTSUPP));
+    let collapsed = fallocate(&file, FallocateFlags::COLLAPSE_RANGE, 0, PAGE);
+    assert_eq!(collapsed, Err(Errno::OPNOTSUPP));
     drop(file);
-    let set = rustix::fs::setxattr(&path, "user.a", b"1", rustix::fs::XattrFlags::empty());
+    let set = rustix::fs::setxattr(&path, "system.a", b"1", rustix::fs::XattrFlags::empty());
     assert_eq!(set, Err(Errno::OPNOTSUPP));
-    let listed = rustix::fs::listxattr(&path, &mut [0_u8; 100][..]);
-    assert_eq!(listed, Err(Errno::OPNOTSUPP));
     // The kernel copies by itself where the file system cannot.
     fs::write(&path, "copy me").expect("writes");
     assert_eq!(fs::copy(&path, mounted.path("g")).expect("copies"), 7);
+    mounted.stop();
+}
+
+#[test]
+fn a_volume_in_memory_is_a_whole_one() {
+    if !fuse_works() {
+        return;
+    }
+    let mounted = Mounted::with_options("size=4m");
+    let path = mounted.path("f");
+    let free = statvfs(mounted.root()).expect("statvfs").f_bfree;
+    let file = File::create(&path).expect("creates");
+    fallocate(&file, FallocateFlags::empty(), 0, 10 * PAGE).expect("reserves");
+    assert_eq!(file.metadata().expect("stats").len(), 10 * PAGE);
+    assert_eq!(statvfs(mounted.root()).expect("statvfs").f_bfree, free - 10);
+    file.write_all_at(&[5; 3 * PAGE as usize], 0)
+        .expect("writes");
+    let hole = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
+    fallocate(&file, hole, PAGE, PAGE).expect("punches");
+    let text = fs::read(&path).expect("reads");
+    let expected = [[5; PAGE as usize], [0; PAGE as usize], [5; PAGE as usize]].concat();
+    assert_eq!(text[..expected.len()], expected);
+    let flags = rustix::fs::XattrFlags::empty();
+    rustix::fs::setxattr(&path, "user.a", b"1", flags).expect("sets");
+    let mut value = [0_u8; 8];
+    assert_eq!(rustix::fs::getxattr(&path, "user.a", &mut value[..]), Ok(1));
+    assert_eq!(value[0], b'1');
+    file.sync_all().expect("syncs");
+    let uid = rustix::process::geteuid().as_raw();
+    assert_eq!(fs::metadata(mounted.root()).expect("stats").uid(), uid);
+    drop(file);
     mounted.stop();
 }
 
@@ -330,7 +363,7 @@ fn read_only_is_read_only() {
     if !fuse_works() {
         return;
     }
-    let mounted = Mounted::with_options("ro,size=1m");
+    let mounted = Mounted::with_options("ro,size=4m");
     let error = File::create(mounted.path("f")).expect_err("read-only");
     assert_eq!(error.kind(), ErrorKind::ReadOnlyFilesystem);
     mounted.stop();
@@ -341,7 +374,7 @@ fn special_files_and_odd_names() {
     if !fuse_works() {
         return;
     }
-    let mounted = Mounted::with_options("size=1m");
+    let mounted = Mounted::with_options("size=4m");
     let fifo = mounted.path("fifo");
     rustix::fs::mknodat(
         CWD,

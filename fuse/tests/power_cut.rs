@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use proptest::prelude::*;
 use vexfs::disk::{BLOCK_SIZE, BlockDevice, CrashDevice, Fate, MemoryDevice};
-use vexfs::{AttrChange, Ino, NewNode, Volume};
+use vexfs::{AttrChange, Ino, NewNode};
 use volumes::{Dice, OWNER, Op, apply, assert_clean, find, format, open, ops, whole};
 
 proptest! {
@@ -27,18 +27,16 @@ proptest! {
         let mut promises: Vec<(usize, String, Vec<u8>)> = Vec::new();
         let mut held = Vec::new();
         for (i, op) in ops.iter().enumerate() {
-            let _ = apply(&mut disk, op, false);
+            let _ = apply(&mut disk, op);
             if let Op::Hold(path) = op {
-                held.extend(find(&disk, path).and_then(|ino| Volume::open(&mut disk, ino)));
+                held.extend(find(&disk, path).and_then(|ino| disk.remember(ino)));
             }
             if i % 7 == 3 {
                 let name = format!("kept{i}");
                 let content = vec![i as u8 + 1; 100 + i * 97];
                 let made = disk.make(Ino::ROOT, OsStr::new(&name), NewNode::Regular, 0o600, OWNER);
                 let Ok(made) = made else { continue };
-                let handle = Volume::open(&mut disk, made.ino).expect("opens");
-                let written = disk.write(handle, 0, &content);
-                disk.release(handle).expect("closes");
+                let written = disk.write(made.ino, 0, &content);
                 if disk.sync().is_ok() && written == Ok(content.len()) {
                     promises.push((crash.moments(), name, content));
                 }
@@ -56,9 +54,7 @@ proptest! {
             let mut mounted = open(&after).expect("mounts after the power cut");
             for (_, name, content) in promises.iter().filter(|(from, ..)| *from <= moment) {
                 let ino = mounted.lookup(Ino::ROOT, OsStr::new(name)).expect("a synced file is there").ino;
-                let handle = Volume::open(&mut mounted, ino).expect("opens");
-                prop_assert_eq!(&mounted.read(handle, 0, 1 << 20).expect("reads"), content);
-                mounted.release(handle).expect("closes");
+                prop_assert_eq!(&mounted.read(ino, 0, 1 << 20).expect("reads"), content);
             }
             whole(&mut mounted);
             mounted.close().expect("closes");
@@ -75,16 +71,13 @@ fn a_fragmented_file_is_removed_in_steps_that_a_power_cut_may_part() {
     let free = disk.space().free_blocks;
     let made = disk.make(Ino::ROOT, OsStr::new("f"), NewNode::Regular, 0o600, OWNER);
     let ino = made.expect("makes").ino;
-    let handle = disk.open_file(ino).expect("opens");
     // Every second block: no two extents can be joined.
     for i in 0..1200_u64 {
-        disk.write(handle, i * 8192, &[i as u8; 4096])
-            .expect("writes");
+        disk.write(ino, i * 8192, &[i as u8; 4096]).expect("writes");
     }
     for i in 0..1200_u64 {
-        assert_eq!(disk.read(handle, i * 8192, 1).expect("reads"), [i as u8]);
+        assert_eq!(disk.read(ino, i * 8192, 1).expect("reads"), [i as u8]);
     }
-    disk.release(handle).expect("closes");
     disk.close().expect("closes");
     assert_clean(&shared);
     let mut image = vec![0; 4096 * BLOCK_SIZE];

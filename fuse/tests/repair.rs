@@ -40,23 +40,19 @@ fn open(device: &Arc<MemoryDevice>) -> DiskVolume {
 }
 
 fn names(volume: &mut DiskVolume, dir: Ino) -> Vec<String> {
-    let handle = volume.open_dir(dir).expect("opens");
     let mut names = Vec::new();
-    let listed = volume.read_dir(handle, 2, &mut |entry: DirEntry<'_>| {
+    let listed = volume.read_dir(dir, 2, &mut |entry: DirEntry<'_>| {
         names.push(entry.name.to_string_lossy().into_owned());
         ControlFlow::Continue(())
     });
     listed.expect("lists");
-    volume.release(handle).expect("closes");
     names.sort();
     names
 }
 
 fn read(volume: &mut DiskVolume, dir: Ino, name: &str) -> Vec<u8> {
     let ino = volume.lookup(dir, OsStr::new(name)).expect("is there").ino;
-    let handle = volume.open_file(ino).expect("opens");
-    let bytes = volume.read(handle, 0, 1 << 20).expect("reads");
-    volume.release(handle).expect("closes");
+    let bytes = volume.read(ino, 0, 1 << 20).expect("reads");
     bytes
 }
 

@@ -62,12 +62,10 @@ fn a_truncation_that_failed_is_finished_before_the_file_grows_again() {
     let name = OsStr::new("large");
     let made = disk.make(Ino::ROOT, name, NewNode::Regular, 0o600, owner);
     let ino = made.expect("makes").ino;
-    let handle = disk.open_file(ino).expect("opens");
-    disk.allocate(handle, 0, 3 * GIB, false).expect("reserves");
+    disk.allocate(ino, 0, 3 * GIB, false).expect("reserves");
     // In the fourth group: the blocks of more groups than one transaction changes lie behind.
     let secret = 300 << 20;
-    disk.write(handle, secret, b"secret").expect("writes");
-    disk.release(handle).expect("closes");
+    disk.write(ino, secret, b"secret").expect("writes");
     disk.close().expect("closes");
     let geometry = Superblock::read(&*below).expect("is valid").geometry();
     let mut disk = open();
@@ -80,14 +78,12 @@ fn a_truncation_that_failed_is_finished_before_the_file_grows_again() {
         .set_attr(ino, &sized(GIB))
         .map_err(|error| error.errno());
     assert_eq!(grown, Err(5), "what is behind the end is still there");
-    let handle = disk.open_file(ino).expect("opens");
-    let written = disk.write(handle, GIB, b"x").map_err(|error| error.errno());
+    let written = disk.write(ino, GIB, b"x").map_err(|error| error.errno());
     assert_eq!(written, Err(5));
     device.1.store(0, Ordering::Relaxed);
     disk.set_attr(ino, &sized(GIB)).expect("grows");
-    assert_eq!(disk.read(handle, secret, 6), Ok(vec![0; 6]));
+    assert_eq!(disk.read(ino, secret, 6), Ok(vec![0; 6]));
     assert_eq!(disk.attr(ino).expect("exists").blocks, 0);
-    disk.release(handle).expect("closes");
     disk.close().expect("closes");
     let (first, last) = fsck::repair(below, &|_| ()).expect("checks");
     let names: Vec<_> = first.findings.iter().map(|finding| finding.name).collect();

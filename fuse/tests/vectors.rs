@@ -43,7 +43,7 @@ fn vectors_survive_a_remount_and_go_with_their_files() {
     let found = volume.lookup(dir, OsStr::new("20")).expect("has a name");
     assert_eq!((found.ino.0, found.perm), (b.into(), 0o640));
     assert_eq!((found.uid, found.gid), (OWNER.uid, OWNER.gid));
-    let held = volume.open_file(found.ino).expect("opens");
+    volume.remember(found.ino).expect("is there");
     volume.unlink(dir, OsStr::new("20")).expect("unlinks");
     assert_eq!(
         nearest(&mut volume, dir, &[9.0; 3], 5).len(),
@@ -51,7 +51,7 @@ fn vectors_survive_a_remount_and_go_with_their_files() {
         "gone though still open"
     );
     assert_eq!(errno(volume.vector(dir, b.into())), Errno::NOENT);
-    volume.release(held).expect("closes");
+    volume.forget(found.ino, 1);
     let done = volume.vector_remove(dir, &[a.into()]).expect("removes");
     assert_eq!(done.inodes, [a]);
     assert_eq!(errno(volume.vector(dir, a.into())), Errno::NODATA);

@@ -5,7 +5,8 @@ use std::time::{Duration, SystemTime};
 
 use fuser::{Errno, FileAttr, FileType, INodeNo, RenameFlags, Request, TimeOrNow};
 
-use crate::{Attr, Error, Failure, FileKind, Ino, NewNode, Outcome, Owner, RenameMode, TimeChange};
+use crate::disk::{BLOCK_SIZE, Error as DiskError, Result};
+use crate::{Attr, Error, FileKind, Ino, NewNode, Owner, RenameMode, TimeChange};
 
 const S_IFMT: u32 = 0o170_000;
 const S_IFIFO: u32 = 0o010_000;
@@ -14,8 +15,8 @@ const S_IFBLK: u32 = 0o060_000;
 const S_IFREG: u32 = 0o100_000;
 const S_IFSOCK: u32 = 0o140_000;
 
-pub(super) fn errno(Failure(errno): Failure) -> Errno {
-    Errno::from_i32(errno)
+pub(super) fn errno(error: &DiskError) -> Errno {
+    Errno::from_i32(error.errno())
 }
 
 pub(super) fn ino(ino: INodeNo) -> Ino {
@@ -68,7 +69,7 @@ pub(super) fn encode(attr: &Attr) -> FileAttr {
         uid: attr.uid,
         gid: attr.gid,
         rdev: attr.rdev,
-        blksize: crate::PAGE_SIZE as u32,
+        blksize: BLOCK_SIZE as u32,
         flags: 0,
     }
 }
@@ -87,7 +88,7 @@ pub(super) fn time_change(time: TimeOrNow) -> TimeChange {
     }
 }
 
-pub(super) fn rename_mode(flags: RenameFlags) -> Outcome<RenameMode> {
+pub(super) fn rename_mode(flags: RenameFlags) -> Result<RenameMode> {
     if flags.is_empty() {
         Ok(RenameMode::Replace)
     } else if flags == RenameFlags::RENAME_NOREPLACE {
@@ -100,7 +101,7 @@ pub(super) fn rename_mode(flags: RenameFlags) -> Outcome<RenameMode> {
 }
 
 /// What `mknod` asks for: `mode` carries the type.
-pub(super) fn new_node(mode: u32, rdev: u32) -> Outcome<NewNode> {
+pub(super) fn new_node(mode: u32, rdev: u32) -> Result<NewNode> {
     match mode & S_IFMT {
         0 | S_IFREG => Ok(NewNode::Regular),
         S_IFIFO => Ok(NewNode::Fifo),

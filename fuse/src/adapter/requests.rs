@@ -1,52 +1,53 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The requests, one by one: decoded, handed to the volume, the answer encoded.
+//! Which request is which: its numbers decoded, and handed on.
 
 use std::ffi::OsStr;
-use std::ops::ControlFlow;
+use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::time::SystemTime;
 
 use fuser::{
-    BsdFileFlags, Errno, FileHandle, Filesystem, FopenFlags, INodeNo, IoctlFlags, LockOwner,
-    OpenFlags, RenameFlags, ReplyAttr, ReplyCreate, ReplyData, ReplyDirectory, ReplyEmpty,
-    ReplyEntry, ReplyIoctl, ReplyLseek, ReplyOpen, ReplyStatfs, ReplyWrite, ReplyXattr, Request,
-    TimeOrNow, WriteFlags,
+    BsdFileFlags, Errno, FileHandle, Filesystem, INodeNo, InitFlags, IoctlFlags, KernelConfig,
+    LockOwner, OpenFlags, RenameFlags, ReplyAttr, ReplyCreate, ReplyData, ReplyDirectory,
+    ReplyEmpty, ReplyEntry, ReplyIoctl, ReplyLseek, ReplyOpen, ReplyStatfs, ReplyWrite, ReplyXattr,
+    Request, TimeOrNow, WriteFlags,
 };
 
-use super::convert::{
-    encode, errno, file_type, groups, ino, new_node, owner, perm, rename_mode, time_change,
-};
-use super::vexfs::{KEEP, VexFs, generation, reply_xattr};
-use crate::disk::xattr::SetMode;
-use crate::uapi::IOC_VECTOR_ADD;
-use crate::{AttrChange, Caller, DirEntry, Failure, Handle, NewNode, SeekTo};
+use super::convert::{ino, new_node, owner, perm, time_change};
+use super::vexfs::{VexFs, reply_attr};
+use crate::{AttrChange, NewNode};
 
-const O_NOATIME: i32 = 0o1_000_000;
-const SEEK_DATA: i32 = 3;
-const SEEK_HOLE: i32 = 4;
-const KEEP_SIZE: i32 = 1;
-const PUNCH_HOLE: i32 = 2;
-const XATTR_CREATE: i32 = 1;
-const XATTR_REPLACE: i32 = 2;
+/// What the kernel may do if it can: look-ups and listings of one directory beside each other, and keep what symbolic
+/// links say.
+const WANTED: [InitFlags; 2] = [
+    InitFlags::FUSE_PARALLEL_DIROPS,
+    InitFlags::FUSE_CACHE_SYMLINKS,
+];
 
 impl Filesystem for VexFs {
+    fn init(&mut self, _: &Request, config: &mut KernelConfig) -> io::Result<()> {
+        for flag in WANTED {
+            if let Err(missing) = config.add_capabilities(flag) {
+                log::debug!("this kernel does not know {missing:?}");
+            }
+        }
+        Ok(())
+    }
+
     fn lookup(&self, _: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEntry) {
-        self.reply_entry(reply, |volume| volume.lookup(ino(parent), name));
+        self.find(parent, name, reply);
     }
 
     fn forget(&self, _: &Request, node: INodeNo, nlookup: u64) {
-        match self.volume() {
-            Ok(mut volume) => volume.forget(ino(node), nlookup),
-            Err(Failure(errno)) => log::error!("forget of inode {node}: errno {errno}"),
-        }
+        self.forgotten(node, nlookup);
     }
 
     fn getattr(&self, _: &Request, node: INodeNo, _: Option<FileHandle>, reply: ReplyAttr) {
-        match self.shared().and_then(|volume| volume.attr(ino(node))) {
-            Ok(attr) => reply.attr(&KEEP, &encode(&attr)),
-            Err(error) => reply.error(errno(error)),
-        }
+        reply_attr(
+            reply,
+            self.shared().and_then(|volume| volume.attr(ino(node))),
+        );
     }
 
     fn setattr(
@@ -75,17 +76,14 @@ impl Filesystem for VexFs {
             atime: atime.map(time_change),
             mtime: mtime.map(time_change),
         };
-        self.reply_attr(reply, |volume| volume.set_attr(ino(node), &change));
+        let changed = self
+            .volume()
+            .and_then(|mut volume| volume.set_attr(ino(node), &change));
+        reply_attr(reply, changed);
     }
 
     fn readlink(&self, _: &Request, node: INodeNo, reply: ReplyData) {
-        match self
-            .volume()
-            .and_then(|mut volume| volume.read_link(ino(node)))
-        {
-            Ok(target) => reply.data(target.as_bytes()),
-            Err(error) => reply.error(errno(error)),
-        }
+        self.target(ino(node), reply);
     }
 
     fn mknod(
@@ -98,10 +96,8 @@ impl Filesystem for VexFs {
         rdev: u32,
         reply: ReplyEntry,
     ) {
-        self.reply_entry(reply, |volume| {
-            let node = new_node(mode, rdev)?;
-            volume.make(ino(parent), name, node, perm(mode), owner(request))
-        });
+        let who = (perm(mode), owner(request));
+        self.make((parent, name), new_node(mode, rdev), who, reply);
     }
 
     fn mkdir(
@@ -113,15 +109,8 @@ impl Filesystem for VexFs {
         _umask: u32,
         reply: ReplyEntry,
     ) {
-        self.reply_entry(reply, |volume| {
-            volume.make(
-                ino(parent),
-                name,
-                NewNode::Directory,
-                perm(mode),
-                owner(request),
-            )
-        });
+        let who = (perm(mode), owner(request));
+        self.make((parent, name), Ok(NewNode::Directory), who, reply);
     }
 
     fn unlink(&self, _: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEmpty) {
@@ -141,9 +130,7 @@ impl Filesystem for VexFs {
         reply: ReplyEntry,
     ) {
         let node = NewNode::Symlink(target.as_os_str().to_owned());
-        self.reply_entry(reply, |volume| {
-            volume.make(ino(parent), name, node, 0, owner(request))
-        });
+        self.make((parent, name), Ok(node), (0, owner(request)), reply);
     }
 
     fn rename(
@@ -156,76 +143,54 @@ impl Filesystem for VexFs {
         flags: RenameFlags,
         reply: ReplyEmpty,
     ) {
-        self.reply_empty(reply, |volume| {
-            let mode = rename_mode(flags)?;
-            volume.rename(ino(parent), name, ino(new_parent), new_name, mode)
-        });
+        self.move_name((parent, name), (new_parent, new_name), flags, reply);
     }
 
     fn link(&self, _: &Request, node: INodeNo, parent: INodeNo, name: &OsStr, reply: ReplyEntry) {
-        self.reply_entry(reply, |volume| volume.link(ino(node), ino(parent), name));
+        self.name(node, (parent, name), reply);
     }
 
     fn create(
         &self,
-        request: &Request,
-        parent: INodeNo,
-        name: &OsStr,
-        mode: u32,
+        _: &Request,
+        _: INodeNo,
+        _: &OsStr,
+        _mode: u32,
         _umask: u32,
         _flags: i32,
         reply: ReplyCreate,
     ) {
-        let made = self.volume().and_then(|mut volume| {
-            let (parent, owner) = (ino(parent), owner(request));
-            let attr = volume.make(parent, name, NewNode::Regular, perm(mode), owner)?;
-            volume.remember(attr.ino)?;
-            Ok((attr, volume.open(attr.ino)?))
-        });
-        match made {
-            Ok((attr, handle)) => {
-                let fh = FileHandle(handle.0);
-                let found = encode(&attr);
-                reply.created(&KEEP, &found, generation(&attr), fh, FopenFlags::empty());
-            }
-            Err(error) => reply.error(errno(error)),
-        }
+        reply.error(Errno::ENOSYS);
     }
 
-    fn open(&self, _: &Request, node: INodeNo, _: OpenFlags, reply: ReplyOpen) {
-        self.reply_open(reply, |volume| volume.open(ino(node)));
+    fn open(&self, _: &Request, _: INodeNo, _: OpenFlags, reply: ReplyOpen) {
+        reply.error(Errno::ENOSYS);
+    }
+
+    fn flush(&self, _: &Request, _: INodeNo, _: FileHandle, _: LockOwner, reply: ReplyEmpty) {
+        // Closing is no sync; nothing is held back here.
+        reply.error(Errno::ENOSYS);
     }
 
     fn read(
         &self,
         _: &Request,
-        _: INodeNo,
-        fh: FileHandle,
+        node: INodeNo,
+        _: FileHandle,
         offset: u64,
         size: u32,
         flags: OpenFlags,
         _: Option<LockOwner>,
         reply: ReplyData,
     ) {
-        let (handle, len) = (Handle(fh.0), size as usize);
-        let read = self.beside_or_alone(
-            |volume| match flags.0 & O_NOATIME {
-                0 => volume.read_unnoted(handle, offset, len),
-                _ => Some(volume.read_quietly(handle, offset, len)),
-            },
-            |volume| volume.read(handle, offset, len),
-        );
-        match read {
-            Ok(data) => reply.data(&data),
-            Err(error) => reply.error(errno(error)),
-        }
+        self.content(ino(node), offset, size as usize, flags, reply);
     }
 
     fn write(
         &self,
         _: &Request,
-        _: INodeNo,
-        fh: FileHandle,
+        node: INodeNo,
+        _: FileHandle,
         offset: u64,
         data: &[u8],
         _: WriteFlags,
@@ -233,130 +198,55 @@ impl Filesystem for VexFs {
         _: Option<LockOwner>,
         reply: ReplyWrite,
     ) {
-        let written = self
-            .volume()
-            .and_then(|mut volume| volume.write(Handle(fh.0), offset, data));
-        match written {
-            // A request carries at most 16 MiB, so that the count always fits.
-            Ok(count) => reply.written(count as u32),
-            Err(error) => reply.error(errno(error)),
-        }
+        self.set_content(ino(node), offset, data, reply);
     }
 
     fn lseek(
         &self,
         _: &Request,
-        _: INodeNo,
-        fh: FileHandle,
+        node: INodeNo,
+        _: FileHandle,
         offset: i64,
         whence: i32,
         reply: ReplyLseek,
     ) {
-        let to = match whence {
-            SEEK_DATA => SeekTo::Data,
-            SEEK_HOLE => SeekTo::Hole,
-            _ => return reply.error(Errno::EINVAL),
-        };
-        let Ok(offset) = u64::try_from(offset) else {
-            return reply.error(Errno::ENXIO);
-        };
-        match self
-            .shared()
-            .and_then(|volume| volume.seek(Handle(fh.0), offset, to))
-        {
-            // An offset in a file is at most MAX_FILE_SIZE, which is i64::MAX.
-            Ok(found) => reply.offset(found as i64),
-            Err(error) => reply.error(errno(error)),
-        }
+        self.seek(ino(node), offset, whence, reply);
     }
 
-    fn flush(&self, _: &Request, _: INodeNo, fh: FileHandle, _: LockOwner, reply: ReplyEmpty) {
-        // Closing is no sync; nothing is held back here.
-        match self
-            .shared()
-            .and_then(|volume| volume.handle_ino(Handle(fh.0)))
-        {
-            Ok(_) => reply.ok(),
-            Err(error) => reply.error(errno(error)),
-        }
+    fn fsync(&self, _: &Request, _: INodeNo, _: FileHandle, _datasync: bool, reply: ReplyEmpty) {
+        self.make_durable(reply);
     }
 
-    fn fsync(&self, _: &Request, _: INodeNo, fh: FileHandle, _datasync: bool, reply: ReplyEmpty) {
-        self.reply_synced(reply, fh);
-    }
-
-    fn fsyncdir(&self, _: &Request, _: INodeNo, fh: FileHandle, _: bool, reply: ReplyEmpty) {
-        self.reply_synced(reply, fh);
-    }
-
-    fn release(
-        &self,
-        _: &Request,
-        _: INodeNo,
-        fh: FileHandle,
-        _: OpenFlags,
-        _: Option<LockOwner>,
-        _flush: bool,
-        reply: ReplyEmpty,
-    ) {
-        self.reply_empty(reply, |volume| volume.release(Handle(fh.0)));
-    }
-
-    fn opendir(&self, _: &Request, node: INodeNo, _: OpenFlags, reply: ReplyOpen) {
-        self.reply_open(reply, |volume| volume.open_dir(ino(node)));
-    }
-
-    fn readdir(
-        &self,
-        _: &Request,
-        _: INodeNo,
-        fh: FileHandle,
-        offset: u64,
-        mut reply: ReplyDirectory,
-    ) {
-        let mut add = |entry: DirEntry<'_>| {
-            let (node, kind) = (INodeNo(entry.ino.0), file_type(entry.kind));
-            match reply.add(node, entry.cookie, kind, entry.name) {
-                true => ControlFlow::Break(()),
-                false => ControlFlow::Continue(()),
-            }
-        };
-        let handle = Handle(fh.0);
-        let listed = match self.shared() {
-            Ok(volume) => volume.read_dir_unnoted(handle, offset, &mut add),
-            Err(error) => Some(Err(error)),
-        };
-        let listed = listed.unwrap_or_else(|| {
-            self.volume()
-                .and_then(|mut volume| volume.read_dir(handle, offset, &mut add))
-        });
-        match listed {
-            Ok(()) => reply.ok(),
-            Err(error) => reply.error(errno(error)),
-        }
-    }
-
-    fn releasedir(&self, _: &Request, _: INodeNo, fh: FileHandle, _: OpenFlags, reply: ReplyEmpty) {
-        self.reply_empty(reply, |volume| volume.release(Handle(fh.0)));
+    fn fsyncdir(&self, _: &Request, _: INodeNo, _: FileHandle, _: bool, reply: ReplyEmpty) {
+        self.make_durable(reply);
     }
 
     fn fallocate(
         &self,
         _: &Request,
-        _: INodeNo,
-        fh: FileHandle,
+        node: INodeNo,
+        _: FileHandle,
         offset: u64,
         length: u64,
         mode: i32,
         reply: ReplyEmpty,
     ) {
-        let handle = Handle(fh.0);
-        self.reply_empty(reply, |volume| match mode {
-            0 => volume.allocate(handle, offset, length, false),
-            KEEP_SIZE => volume.allocate(handle, offset, length, true),
-            _ if mode == PUNCH_HOLE | KEEP_SIZE => volume.punch_hole(handle, offset, length),
-            _ => Err(Failure::UNSUPPORTED),
-        });
+        self.reserve(ino(node), (offset, length), mode, reply);
+    }
+
+    fn opendir(&self, _: &Request, node: INodeNo, _: OpenFlags, reply: ReplyOpen) {
+        self.open_listing(ino(node), reply);
+    }
+
+    fn readdir(
+        &self,
+        _: &Request,
+        node: INodeNo,
+        _: FileHandle,
+        offset: u64,
+        reply: ReplyDirectory,
+    ) {
+        self.list(ino(node), offset, reply);
     }
 
     fn setxattr(
@@ -369,36 +259,15 @@ impl Filesystem for VexFs {
         _position: u32,
         reply: ReplyEmpty,
     ) {
-        let mode = match flags {
-            0 => SetMode::Any,
-            XATTR_CREATE => SetMode::Create,
-            XATTR_REPLACE => SetMode::Replace,
-            _ => return reply.error(Errno::EINVAL),
-        };
-        self.reply_empty(reply, |volume| {
-            volume.set_xattr(ino(node), name.as_bytes(), value, mode)
-        });
+        self.set_xattr(ino(node), name.as_bytes(), value, flags, reply);
     }
 
     fn getxattr(&self, _: &Request, node: INodeNo, name: &OsStr, size: u32, reply: ReplyXattr) {
-        let found = self
-            .shared()
-            .and_then(|volume| volume.get_xattr(ino(node), name.as_bytes()));
-        reply_xattr(reply, size, found);
+        self.xattr(ino(node), name.as_bytes(), size, reply);
     }
 
     fn listxattr(&self, request: &Request, node: INodeNo, size: u32, reply: ReplyXattr) {
-        // Only the superuser sees that there are trusted ones (xattr(7)); the kernel keeps their values from others, not this list.
-        let all = request.uid() == 0;
-        let found = self.shared().and_then(|volume| {
-            let names = volume.list_xattr(ino(node))?;
-            Ok(names
-                .into_iter()
-                .filter(|name| all || !name.starts_with(b"trusted."))
-                .flat_map(|name| name.into_iter().chain([0]))
-                .collect())
-        });
-        reply_xattr(reply, size, found);
+        self.xattr_names(ino(node), request.uid() == 0, size, reply);
     }
 
     fn removexattr(&self, _: &Request, node: INodeNo, name: &OsStr, reply: ReplyEmpty) {
@@ -418,39 +287,10 @@ impl Filesystem for VexFs {
         _out_size: u32,
         reply: ReplyIoctl,
     ) {
-        let pid = request.pid();
-        let caller = Caller {
-            owner: owner(request),
-            groups: &|| groups(pid),
-        };
-        let done = self.beside_or_alone(
-            |volume| volume.ioctl_unchanging(ino(node), command, input, &caller),
-            |volume| volume.ioctl(ino(node), command, input, &caller),
-        );
-        match done {
-            Ok(answer) => {
-                if command == IOC_VECTOR_ADD {
-                    self.has_changed(node);
-                }
-                reply.ioctl(0, &answer);
-            }
-            Err(error) => reply.error(errno(error)),
-        }
+        self.command(request, node, (command, input), reply);
     }
 
     fn statfs(&self, _: &Request, _: INodeNo, reply: ReplyStatfs) {
-        match self.shared().map(|volume| volume.space()) {
-            Ok(space) => reply.statfs(
-                space.total_blocks,
-                space.free_blocks,
-                space.free_blocks,
-                space.total_inodes,
-                space.free_inodes,
-                space.block_size,
-                space.name_max,
-                space.block_size,
-            ),
-            Err(error) => reply.error(errno(error)),
-        }
+        self.space(reply);
     }
 }

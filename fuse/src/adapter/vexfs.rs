@@ -1,27 +1,35 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The volume behind its lock, and the answers that many requests share.
 //!
-//! Several threads of the session serve requests. What changes nothing shares the lock (attributes, contents, listings,
-//! searches), all else has it alone. It is the only lock that a request holds; below it are those of the store's
-//! cache and of the device, which hold none other.
+//! Several threads of the session serve requests. What changes nothing shares the lock (look-ups, attributes, contents,
+//! listings, searches), all else has it alone. It is the only lock that a request holds; below it are those of the
+//! store's cache and of the device, which hold none other.
 
 use std::sync::{Arc, OnceLock, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::Duration;
 
-use fuser::{
-    Errno, FileHandle, FopenFlags, Generation, INodeNo, Notifier, ReplyAttr, ReplyEmpty,
-    ReplyEntry, ReplyOpen, ReplyXattr,
-};
+use fuser::{Generation, INodeNo, Notifier, ReplyAttr, ReplyEmpty, ReplyEntry};
 
 use super::convert::{encode, errno};
-use crate::{Attr, Error, Handle, Outcome, Volume};
+use crate::disk::{DiskVolume, Result};
+use crate::{Attr, Error};
 
 /// How long the kernel may keep names and attributes. All changes come through the kernel, and it drops what its own
 /// operations change, so that this never makes an answer stale.
-pub(super) const KEEP: Duration = Duration::from_secs(1);
+const KEEP: Duration = Duration::from_secs(24 * 60 * 60);
+/// Of members of collections, which ioctls change behind the kernel's back.
+const KEEP_MEMBER: Duration = Duration::from_secs(1);
 
 pub(super) fn generation(attr: &Attr) -> Generation {
     Generation(attr.generation.into())
+}
+
+/// How long the kernel may keep these attributes.
+pub(super) fn keep(attr: &Attr) -> &'static Duration {
+    match attr.is_member {
+        true => &KEEP_MEMBER,
+        false => &KEEP,
+    }
 }
 
 /// A volume as a FUSE file system.
@@ -31,10 +39,7 @@ pub struct VexFs {
 }
 
 /// A volume between the session and whoever else works on it.
-pub type Shared = Arc<RwLock<dyn Volume>>;
-
-/// What happens under the lock.
-type Served = dyn Volume;
+pub type Shared = Arc<RwLock<DiskVolume>>;
 
 impl VexFs {
     /// Serves `volume`.
@@ -52,11 +57,10 @@ impl VexFs {
         Arc::clone(&self.notifier)
     }
 
-    /// What the kernel knows of a directory is out of date. Names that are not there it never remembers: they are
-    /// answered with an error, and so without a time to keep them.
+    /// What the kernel knows of a directory, its listing included, is out of date.
     pub(super) fn has_changed(&self, dir: INodeNo) {
         if let Some(notifier) = self.notifier.get()
-            && let Err(error) = notifier.inval_inode(dir, -1, 0)
+            && let Err(error) = notifier.inval_inode(dir, 0, 0)
             && error.raw_os_error() != Some(rustix::io::Errno::NOENT.raw_os_error())
         {
             log::warn!("the kernel could not be told of a change in inode {dir}: {error}");
@@ -64,21 +68,21 @@ impl VexFs {
     }
 
     /// The volume for what changes it.
-    pub(super) fn volume(&self) -> Outcome<RwLockWriteGuard<'_, Served>> {
+    pub(super) fn volume(&self) -> Result<RwLockWriteGuard<'_, DiskVolume>> {
         self.volume.write().map_err(|_| Error::Poisoned.into())
     }
 
     /// The volume for what only looks at it.
-    pub(super) fn shared(&self) -> Outcome<RwLockReadGuard<'_, Served>> {
+    pub(super) fn shared(&self) -> Result<RwLockReadGuard<'_, DiskVolume>> {
         self.volume.read().map_err(|_| Error::Poisoned.into())
     }
 
     /// Does it beside others where `beside` can, which then changes nothing; else `alone`.
     pub(super) fn beside_or_alone<T>(
         &self,
-        beside: impl FnOnce(&Served) -> Option<Outcome<T>>,
-        alone: impl FnOnce(&mut Served) -> Outcome<T>,
-    ) -> Outcome<T> {
+        beside: impl FnOnce(&DiskVolume) -> Option<Result<T>>,
+        alone: impl FnOnce(&mut DiskVolume) -> Result<T>,
+    ) -> Result<T> {
         let done = beside(&*self.shared()?);
         match done {
             Some(done) => done,
@@ -86,75 +90,39 @@ impl VexFs {
         }
     }
 
-    /// Does `work`, and remembers the inode that it found or made: the kernel forgets it in its own time.
-    pub(super) fn entry(&self, work: impl FnOnce(&mut Served) -> Outcome<Attr>) -> Outcome<Attr> {
-        let mut volume = self.volume()?;
-        let attr = work(&mut *volume)?;
-        volume.remember(attr.ino)?;
-        Ok(attr)
-    }
-
+    /// Does `work`, and remembers the inode that it made: the kernel forgets it in its own time.
     pub(super) fn reply_entry(
         &self,
         reply: ReplyEntry,
-        work: impl FnOnce(&mut Served) -> Outcome<Attr>,
+        work: impl FnOnce(&mut DiskVolume) -> Result<Attr>,
     ) {
-        match self.entry(work) {
-            Ok(attr) => reply.entry(&KEEP, &encode(&attr), generation(&attr)),
-            Err(error) => reply.error(errno(error)),
+        let made = self.volume().and_then(|mut volume| {
+            let attr = work(&mut volume)?;
+            volume.remember(attr.ino)?;
+            Ok(attr)
+        });
+        match made {
+            Ok(attr) => reply.entry(keep(&attr), &encode(&attr), generation(&attr)),
+            Err(error) => reply.error(errno(&error)),
         }
     }
 
     pub(super) fn reply_empty(
         &self,
         reply: ReplyEmpty,
-        work: impl FnOnce(&mut Served) -> Outcome<()>,
+        work: impl FnOnce(&mut DiskVolume) -> Result<()>,
     ) {
-        match self.volume().and_then(|mut volume| work(&mut *volume)) {
+        match self.volume().and_then(|mut volume| work(&mut volume)) {
             Ok(()) => reply.ok(),
-            Err(error) => reply.error(errno(error)),
+            Err(error) => reply.error(errno(&error)),
         }
-    }
-
-    pub(super) fn reply_attr(
-        &self,
-        reply: ReplyAttr,
-        work: impl FnOnce(&mut Served) -> Outcome<Attr>,
-    ) {
-        match self.volume().and_then(|mut volume| work(&mut *volume)) {
-            Ok(attr) => reply.attr(&KEEP, &encode(&attr)),
-            Err(error) => reply.error(errno(error)),
-        }
-    }
-
-    pub(super) fn reply_open(
-        &self,
-        reply: ReplyOpen,
-        work: impl FnOnce(&mut Served) -> Outcome<Handle>,
-    ) {
-        match self.volume().and_then(|mut volume| work(&mut *volume)) {
-            Ok(handle) => reply.opened(FileHandle(handle.0), FopenFlags::empty()),
-            Err(error) => reply.error(errno(error)),
-        }
-    }
-
-    /// Both kinds of sync, of files and directories: all that the kernel sent before is in the volume already, and
-    /// one commit makes all of it durable.
-    pub(super) fn reply_synced(&self, reply: ReplyEmpty, fh: FileHandle) {
-        self.reply_empty(reply, |volume| {
-            volume.handle_ino(Handle(fh.0))?;
-            volume.sync()
-        });
     }
 }
 
-/// Answers with `data` as getxattr and listxattr do: by its size only, if no room is offered.
-pub(super) fn reply_xattr(reply: ReplyXattr, size: u32, found: Outcome<Vec<u8>>) {
+/// Attributes, or why there are none.
+pub(super) fn reply_attr(reply: ReplyAttr, found: Result<Attr>) {
     match found {
-        // Bounded by what an inode and a block hold.
-        Ok(data) if size == 0 => reply.size(data.len() as u32),
-        Ok(data) if data.len() > size as usize => reply.error(Errno::ERANGE),
-        Ok(data) => reply.data(&data),
-        Err(error) => reply.error(errno(error)),
+        Ok(attr) => reply.attr(keep(&attr), &encode(&attr)),
+        Err(error) => reply.error(errno(&error)),
     }
 }

@@ -69,6 +69,16 @@ impl Identity {
         }
     }
 
+    /// A fresh one, from the kernel's random numbers.
+    pub fn random() -> Result<Identity> {
+        let mut bytes = [0; 40];
+        let urandom = std::fs::File::open("/dev/urandom");
+        urandom
+            .and_then(|mut file| std::io::Read::read_exact(&mut file, &mut bytes))
+            .map_err(|e| Error::Invalid(format!("/dev/urandom: {e}")))?;
+        Ok(Identity::from_random(bytes))
+    }
+
     /// The reproducible one that belongs to a seed.
     #[must_use]
     pub fn from_seed(seed: &[u8; 16]) -> Identity {

@@ -72,7 +72,7 @@ fn filled() -> (Arc<MemoryDevice>, u32) {
     make(&mut volume, Ino::ROOT, "link", link);
     let name = OsStr::new("file-7");
     let held = volume.lookup(dir, name).expect("is there").ino;
-    volume.open_file(held).expect("opens");
+    volume.remember(held).expect("is there");
     volume.unlink(dir, name).expect("unlinks");
     volume.sync().expect("commits");
     // As a crash leaves it: nothing is closed.

@@ -118,9 +118,7 @@ pub fn content(len: usize, seed: u8) -> Vec<u8> {
 }
 
 pub fn write(volume: &mut DiskVolume, ino: Ino, offset: u64, bytes: &[u8]) {
-    let handle = volume.open_file(ino).expect("opens");
-    assert_eq!(volume.write(handle, offset, bytes), Ok(bytes.len()));
-    volume.release(handle).expect("closes");
+    assert_eq!(volume.write(ino, offset, bytes), Ok(bytes.len()));
 }
 
 fn change(volume: &mut DiskVolume, ino: Ino, change: AttrChange) {
@@ -200,15 +198,11 @@ fn holes(volume: &mut DiskVolume) {
     write(volume, punched, 0, &content(200_000, 4));
     write(volume, behind, 0, &content(6000, 5));
     for (ino, from, len, keep) in [(reserved, 0, 50_000, false), (behind, 8192, 40_000, true)] {
-        let handle = volume.open_file(ino).expect("opens");
-        volume.allocate(handle, from, len, keep).expect("reserves");
-        volume.release(handle).expect("closes");
+        volume.allocate(ino, from, len, keep).expect("reserves");
     }
-    let handle = volume.open_file(punched).expect("opens");
     for from in [10_000, 60_000, 130_000] {
-        volume.punch_hole(handle, from, 20_000).expect("punches");
+        volume.punch_hole(punched, from, 20_000).expect("punches");
     }
-    volume.release(handle).expect("closes");
     let cut = make(volume, root, "cut", NewNode::Regular);
     write(volume, cut, 0, &content(30_000, 6));
     let size = AttrChange {

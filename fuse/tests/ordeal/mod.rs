@@ -157,12 +157,8 @@ impl Walk {
     }
 
     fn directory(&mut self, volume: &mut DiskVolume, dir: Ino, depth: u32) {
-        let opened = volume.open_dir(dir);
-        let Some(handle) = self.note("open", opened) else {
-            return;
-        };
         let mut entries: Vec<(OsString, Ino)> = Vec::new();
-        let listed = volume.read_dir(handle, 2, &mut |entry: DirEntry<'_>| {
+        let listed = volume.read_dir(dir, 2, &mut |entry: DirEntry<'_>| {
             entries.push((entry.name.to_owned(), entry.ino));
             match entries.len() < MOST {
                 true => ControlFlow::Continue(()),
@@ -170,7 +166,6 @@ impl Walk {
             }
         });
         self.note("list", listed);
-        self.note("close", volume.release(handle));
         for (name, ino) in entries {
             if self.left == 0 {
                 return;
@@ -183,12 +178,10 @@ impl Walk {
             for name in names.unwrap_or_default() {
                 self.note("attribute", volume.get_xattr(ino, &name));
             }
-            let opened = volume.open_file(ino);
-            if let (Some(attr), Some(file)) = (&attr, self.note("open", opened)) {
+            if let Some(attr) = &attr {
                 for at in [0, attr.size.saturating_sub(5000), attr.size / 2] {
-                    self.note("read", volume.read(file, at, 1 << 18));
+                    self.note("read", volume.read(ino, at, 1 << 18));
                 }
-                self.note("close", volume.release(file));
             }
             let is_dir = attr.is_some_and(|attr| attr.kind == FileKind::Directory);
             if depth < 8 && is_dir {
@@ -202,16 +195,13 @@ impl Walk {
 fn change(volume: &mut DiskVolume) {
     let owner = Owner { uid: 3, gid: 4 };
     let mut entries: Vec<OsString> = Vec::new();
-    if let Ok(handle) = volume.open_dir(Ino::ROOT) {
-        let _ = volume.read_dir(handle, 2, &mut |entry: DirEntry<'_>| {
-            entries.push(entry.name.to_owned());
-            match entries.len() < 40 {
-                true => ControlFlow::Continue(()),
-                false => ControlFlow::Break(()),
-            }
-        });
-        let _ = volume.release(handle);
-    }
+    let _ = volume.read_dir(Ino::ROOT, 2, &mut |entry: DirEntry<'_>| {
+        entries.push(entry.name.to_owned());
+        match entries.len() < 40 {
+            true => ControlFlow::Continue(()),
+            false => ControlFlow::Break(()),
+        }
+    });
     for name in ["new", "new-dir"] {
         let node = match name {
             "new" => NewNode::Regular,
@@ -223,12 +213,9 @@ fn change(volume: &mut DiskVolume) {
         let Ok(attr) = volume.lookup(Ino::ROOT, name) else {
             continue;
         };
-        if let Ok(handle) = volume.open_file(attr.ino) {
-            let _ = volume.write(handle, attr.size / 2, &[7; 9000]);
-            let _ = volume.punch_hole(handle, 4096, 30_000);
-            let _ = volume.allocate(handle, 20_000, 30_000, i % 2 == 0);
-            let _ = volume.release(handle);
-        }
+        let _ = volume.write(attr.ino, attr.size / 2, &[7; 9000]);
+        let _ = volume.punch_hole(attr.ino, 4096, 30_000);
+        let _ = volume.allocate(attr.ino, 20_000, 30_000, i % 2 == 0);
         let shorter = AttrChange {
             size: Some(attr.size / 3),
             ..AttrChange::default()

@@ -10,11 +10,10 @@ use std::sync::atomic::{AtomicI64, Ordering};
 
 use proptest::prelude::*;
 use vexfs::disk::mkfs::{self, Identity};
-use vexfs::disk::{BlockDevice, DiskVolume, ErrorPolicy, Fate, MemoryDevice, OpenOptions, fsck};
-use vexfs::{
-    AtimePolicy, AttrChange, FileKind, Handle, Ino, Limits, MemoryVolume, NewNode, Outcome, Owner,
-    RenameMode, Volume,
+use vexfs::disk::{
+    BlockDevice, DiskVolume, ErrorPolicy, Fate, MemoryDevice, OpenOptions, Result, fsck,
 };
+use vexfs::{AtimePolicy, AttrChange, DirEntry, FileKind, Ino, NewNode, Owner, RenameMode};
 
 pub const OWNER: Owner = Owner { uid: 1, gid: 2 };
 
@@ -77,7 +76,7 @@ pub fn ops(most: usize) -> impl Strategy<Value = Vec<Op>> {
     })
 }
 
-pub fn find(volume: &dyn Volume, path: &str) -> Outcome<Ino> {
+pub fn find(volume: &DiskVolume, path: &str) -> Result<Ino> {
     path.split('/')
         .filter(|part| !part.is_empty())
         .try_fold(Ino::ROOT, |dir, part| {
@@ -85,97 +84,59 @@ pub fn find(volume: &dyn Volume, path: &str) -> Outcome<Ino> {
         })
 }
 
-pub fn place<'p>(volume: &dyn Volume, path: &'p str) -> Outcome<(Ino, &'p OsStr)> {
+pub fn place<'p>(volume: &DiskVolume, path: &'p str) -> Result<(Ino, &'p OsStr)> {
     let (dir, name) = path.rsplit_once('/').expect("has one");
     Ok((find(volume, dir)?, OsStr::new(name)))
 }
 
-pub fn with_file<T>(
-    volume: &mut dyn Volume,
-    path: &str,
-    work: impl FnOnce(&mut dyn Volume, Handle) -> Outcome<T>,
-) -> Outcome<T> {
-    let ino = find(volume, path)?;
-    let handle = volume.open(ino)?;
-    let done = work(volume, handle);
-    volume.release(handle)?;
-    done
+/// What [`Op::Make`] makes a link to.
+pub fn target(path: &str, kind: u8) -> String {
+    match kind {
+        5 => "t".repeat(path.len()),
+        _ => "u".repeat(20 * path.len()),
+    }
 }
 
-/// Does what both kinds of volume can, and what memory cannot by what it can.
-pub fn apply(volume: &mut dyn Volume, op: &Op, is_memory: bool) -> Outcome<u64> {
+/// What [`Op::Write`] writes.
+pub fn data(len: usize, byte: u8) -> Vec<u8> {
+    (0..len)
+        .map(|i| byte.wrapping_add((i / 100) as u8))
+        .collect()
+}
+
+/// Does what is the volume's; the others are the caller's.
+pub fn apply(volume: &mut DiskVolume, op: &Op) -> Result<u64> {
     match op {
         Op::Make(path, kind) => {
             let (dir, name) = place(volume, path)?;
             let node = match kind {
                 0..=2 => NewNode::Regular,
                 3 | 4 => NewNode::Directory,
-                5 => NewNode::Symlink("t".repeat(path.len()).into()),
-                6 => NewNode::Symlink("u".repeat(20 * path.len()).into()),
+                5 | 6 => NewNode::Symlink(target(path, *kind).into()),
                 _ => NewNode::CharDevice(0x1234),
             };
             Ok(volume.make(dir, name, node, 0o640, OWNER)?.nlink.into())
         }
-        Op::Write(path, offset, len, byte) => with_file(volume, path, |volume, handle| {
-            let data: Vec<u8> = (0..*len)
-                .map(|i| byte.wrapping_add((i / 100) as u8))
-                .collect();
-            Ok(volume.write(handle, *offset, &data)? as u64)
-        }),
+        Op::Write(path, offset, len, byte) => {
+            let ino = find(volume, path)?;
+            Ok(volume.write(ino, *offset, &data(*len, *byte))? as u64)
+        }
         Op::Truncate(path, size) => {
             let ino = find(volume, path)?;
-            let size = Some(*size);
-            Ok(volume
-                .set_attr(
-                    ino,
-                    &AttrChange {
-                        size,
-                        ..AttrChange::default()
-                    },
-                )?
-                .size)
+            let change = AttrChange {
+                size: Some(*size),
+                ..AttrChange::default()
+            };
+            Ok(volume.set_attr(ino, &change)?.size)
         }
-        Op::Allocate(path, offset, len, keep) => with_file(volume, path, |volume, handle| {
-            let ino = volume.handle_ino(handle)?;
-            if !is_memory {
-                volume.allocate(handle, *offset, *len, *keep)?;
-                return Ok(0);
-            }
-            volume
-                .seek(handle, 0, vexfs::SeekTo::Hole)
-                .map(drop)
-                .or_else(|failure| {
-                    if failure == vexfs::Error::NoSuchData.into() {
-                        Ok(())
-                    } else {
-                        Err(failure)
-                    }
-                })?;
-            let size = volume.attr(ino)?.size.max(offset + len);
-            if !keep {
-                volume.set_attr(
-                    ino,
-                    &AttrChange {
-                        size: Some(size),
-                        ..AttrChange::default()
-                    },
-                )?;
-            }
-            Ok(0)
-        }),
-        Op::Punch(path, offset, len) => with_file(volume, path, |volume, handle| {
-            let ino = volume.handle_ino(handle)?;
-            if !is_memory {
-                volume.punch_hole(handle, *offset, *len)?;
-                return Ok(0);
-            }
-            volume.write(handle, 0, &[])?;
-            let end = volume.attr(ino)?.size.min(offset + len);
-            if end > *offset {
-                volume.write(handle, *offset, &vec![0; (end - offset) as usize])?;
-            }
-            Ok(0)
-        }),
+        Op::Allocate(path, offset, len, keep) => {
+            let ino = find(volume, path)?;
+            volume.allocate(ino, *offset, *len, *keep).map(|()| 0)
+        }
+        Op::Punch(path, offset, len) => {
+            let ino = find(volume, path)?;
+            volume.punch_hole(ino, *offset, *len).map(|()| 0)
+        }
         Op::Unlink(path) => {
             let (dir, name) = place(volume, path)?;
             volume.unlink(dir, name).map(|()| 0)
@@ -202,24 +163,22 @@ pub fn apply(volume: &mut dyn Volume, op: &Op, is_memory: bool) -> Outcome<u64> 
 
 #[derive(Debug, PartialEq)]
 pub struct Shown {
-    kind: FileKind,
-    perm: u16,
-    nlink: u32,
-    rdev: u32,
-    content: Vec<u8>,
+    pub kind: FileKind,
+    pub perm: u16,
+    pub nlink: u32,
+    pub rdev: u32,
+    pub content: Vec<u8>,
 }
 
-pub fn tree(volume: &mut dyn Volume, dir: Ino, at: &str, out: &mut BTreeMap<String, Shown>) {
-    let handle = volume.open_dir(dir).expect("opens");
+pub fn tree(volume: &mut DiskVolume, dir: Ino, at: &str, out: &mut BTreeMap<String, Shown>) {
     let mut entries: Vec<(OsString, Ino, FileKind)> = Vec::new();
-    let listed = volume.read_dir(handle, 0, &mut |entry| {
+    let listed = volume.read_dir(dir, 0, &mut |entry: DirEntry<'_>| {
         if entry.name != "." && entry.name != ".." {
             entries.push((entry.name.to_owned(), entry.ino, entry.kind));
         }
         ControlFlow::Continue(())
     });
     listed.expect("lists");
-    volume.release(handle).expect("closes");
     for (name, ino, kind) in entries {
         let path = format!("{at}/{}", name.to_str().expect("was made of text"));
         let attr = volume.attr(ino).expect("exists");
@@ -231,9 +190,7 @@ pub fn tree(volume: &mut dyn Volume, dir: Ino, at: &str, out: &mut BTreeMap<Stri
         );
         let content = match kind {
             FileKind::Regular => {
-                let handle = volume.open(ino).expect("opens");
-                let bytes = volume.read(handle, 0, 1 << 20).expect("reads");
-                volume.release(handle).expect("closes");
+                let bytes = volume.read(ino, 0, 1 << 20).expect("reads");
                 assert_eq!(bytes.len() as u64, attr.size);
                 bytes
             }
@@ -257,7 +214,7 @@ pub fn tree(volume: &mut dyn Volume, dir: Ino, at: &str, out: &mut BTreeMap<Stri
     }
 }
 
-pub fn whole(volume: &mut dyn Volume) -> BTreeMap<String, Shown> {
+pub fn whole(volume: &mut DiskVolume) -> BTreeMap<String, Shown> {
     let mut out = BTreeMap::new();
     tree(volume, Ino::ROOT, "", &mut out);
     out
@@ -281,12 +238,8 @@ pub fn options() -> OpenOptions {
     }
 }
 
-pub fn open(device: &Arc<dyn BlockDevice>) -> vexfs::disk::Result<DiskVolume> {
+pub fn open(device: &Arc<dyn BlockDevice>) -> Result<DiskVolume> {
     DiskVolume::open(Arc::clone(device), options(), AtimePolicy::Relative)
-}
-
-pub fn memory() -> MemoryVolume {
-    MemoryVolume::new(Limits::of_bytes(64 << 20), OWNER, AtimePolicy::Relative)
 }
 
 pub fn assert_clean(device: &Arc<dyn BlockDevice>) {

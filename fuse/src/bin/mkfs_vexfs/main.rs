@@ -127,14 +127,7 @@ fn run(arguments: &Arguments) -> Result<Superblock, Error> {
 fn identity(arguments: &Arguments) -> Result<Identity, Error> {
     let mut identity = match &arguments.seed {
         Some(seed) => Identity::from_seed(seed),
-        None => {
-            let mut bytes = [0; 40];
-            let urandom = std::fs::File::open("/dev/urandom");
-            urandom
-                .and_then(|mut file| std::io::Read::read_exact(&mut file, &mut bytes))
-                .map_err(|e| Error::Invalid(format!("/dev/urandom: {e}")))?;
-            Identity::from_random(bytes)
-        }
+        None => Identity::random()?,
     };
     identity.uuid = arguments.uuid.unwrap_or(identity.uuid);
     identity.hash_key = arguments.hash_key.unwrap_or(identity.hash_key);

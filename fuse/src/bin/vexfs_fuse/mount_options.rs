@@ -2,11 +2,15 @@
 //! The options behind `-o`.
 
 use fuser::{Config, MountOption as Fuse, SessionACL};
+use vexfs::AtimePolicy;
 use vexfs::disk::ErrorPolicy;
-use vexfs::{AtimePolicy, Limits};
 
 /// File system subtype: the kernel shows the mount as `fuse.vexfs`.
 pub(crate) const SUBTYPE: &str = "vexfs";
+
+/// As section 14 of the format says.
+const LEAST_SIZE: u64 = 4 << 20;
+const MOST_SIZE: u64 = 16 << 40;
 
 const LEAST_THREADS: usize = 2;
 const MOST_THREADS: usize = 8;
@@ -14,7 +18,7 @@ const MOST_THREADS: usize = 8;
 /// One option.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum MountOption {
-    /// Limit of the volume in bytes.
+    /// Bytes of a volume in memory.
     Size(u64),
     /// What a corruption does to the mount of an image.
     Errors(ErrorPolicy),
@@ -102,12 +106,9 @@ fn parse_size(text: &str) -> Result<u64, String> {
         .parse::<u64>()
         .ok()
         .and_then(|count| count.checked_mul(1 << shift))
-        .ok_or_else(|| format!("`size={text}` is not a number of bytes, such as 1048576 or 64m"))?;
-    if bytes < vexfs::PAGE_SIZE as u64 {
-        return Err(format!(
-            "`size={text}` is less than one page ({} bytes)",
-            vexfs::PAGE_SIZE
-        ));
+        .ok_or_else(|| format!("`size={text}` is not a number of bytes, such as 4194304 or 64m"))?;
+    if !(LEAST_SIZE..=MOST_SIZE).contains(&bytes) {
+        return Err(format!("`size={text}`: a volume has 4m to 16t"));
     }
     Ok(bytes)
 }
@@ -172,16 +173,15 @@ impl MountOptions {
         config
     }
 
-    /// Limits of the volume; without `size=`, half of the machine's memory, as for tmpfs.
+    /// Bytes of the volume in memory; without `size=`, half of the machine's memory, as for tmpfs.
     ///
     /// # Errors
     /// A sentence, if the size of the memory cannot be found out.
-    pub(crate) fn limits(&self) -> Result<Limits, String> {
-        let bytes = match self.size {
-            Some(bytes) => bytes,
-            None => memory_bytes()? / 2,
-        };
-        Ok(Limits::of_bytes(bytes))
+    pub(crate) fn memory_bytes(&self) -> Result<u64, String> {
+        match self.size {
+            Some(bytes) => Ok(bytes),
+            None => Ok((memory_bytes()? / 2).clamp(LEAST_SIZE, MOST_SIZE)),
+        }
     }
 
     /// Whether a size was given.
@@ -241,10 +241,10 @@ mod tests {
 
     #[test]
     fn sizes_have_binary_units() {
-        assert_eq!(parse_size("8192"), Ok(8192));
+        assert_eq!(parse_size("8388608"), Ok(8 << 20));
         assert_eq!(parse_size("64m"), Ok(64 << 20));
         assert_eq!(parse_size("1G"), Ok(1 << 30));
-        for wrong in ["", "m", "-1", "1x", "1 m", "99999999999t", "100", "µ"] {
+        for wrong in ["", "m", "-1", "1x", "1 m", "99999999999t", "17t", "3m", "µ"] {
             assert!(parse_size(wrong).is_err(), "{wrong}");
         }
     }
@@ -259,10 +259,10 @@ mod tests {
 
     #[test]
     fn the_later_of_two_opposites_holds() {
-        let list = OptionList::parse("ro,noexec,rw,size=8k,size=4k").expect("all are known");
+        let list = OptionList::parse("ro,noexec,rw,size=8m,size=4m").expect("all are known");
         let options = MountOptions::last_wins(&[list]);
         assert_eq!(options.flags, [Fuse::NoExec, Fuse::RW]);
-        assert_eq!(options.size, Some(4096));
+        assert_eq!(options.size, Some(4 << 20));
         assert_eq!(options.atime(), AtimePolicy::Relative);
     }
 }

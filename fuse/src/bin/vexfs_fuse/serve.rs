@@ -31,8 +31,8 @@ pub(crate) enum Event {
 /// How long a change may wait for its commit.
 const COMMIT_AGE: Duration = Duration::from_secs(5);
 
-/// Mounts the volume of `image` (an empty one in memory without), calls `ready` once the kernel shows the mount, and serves until it is unmounted or a signal
-/// asks to end.
+/// Mounts the volume of `image` (an empty one in memory without), calls `ready` once the kernel shows the mount, and
+/// serves until it is unmounted or a signal asks to end.
 ///
 /// # Errors
 /// A sentence: could not mount, `ready` failed, the connection broke, or files stayed open past the grace period.
@@ -51,7 +51,7 @@ pub(crate) fn run(
     let mut volume = volume.write().unwrap_or_else(PoisonError::into_inner);
     let closed = volume
         .close()
-        .map_err(|failure| format!("cannot close the volume: {}", source::sentence(failure)));
+        .map_err(|error| format!("cannot close the volume: {error}"));
     served.and(closed)
 }
 
@@ -108,8 +108,8 @@ fn commit_regularly(volume: &Shared) -> Result<(), Failure> {
                     Some(Ok(mut volume)) => volume.sync_older(COMMIT_AGE),
                     Some(Err(_)) => return,
                 };
-                if let Err(failure) = done {
-                    log::error!("cannot commit: {}", source::sentence(failure));
+                if let Err(error) = done {
+                    log::error!("cannot commit: {error}");
                 }
                 drop(volume);
                 thread::sleep(COMMIT_AGE / 5);

@@ -4,6 +4,7 @@
 use super::{BlockDevice, range};
 use crate::disk::layout::BLOCK_SIZE;
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::io;
 use std::sync::{PoisonError, RwLock};
 
@@ -81,7 +82,12 @@ impl BlockDevice for MemoryDevice {
         let mut content = self.content.write().unwrap_or_else(PoisonError::into_inner);
         let (chunks, _) = bytes.as_chunks::<BLOCK_SIZE>();
         for (at, chunk) in (block..).zip(chunks) {
-            content.insert(at, Box::new(*chunk));
+            match content.entry(at) {
+                Entry::Occupied(mut old) => **old.get_mut() = *chunk,
+                Entry::Vacant(place) => {
+                    place.insert(Box::new(*chunk));
+                }
+            }
         }
         Ok(())
     }

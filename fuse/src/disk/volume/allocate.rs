@@ -6,7 +6,7 @@ use super::{DiskVolume, MAX_FILE_SIZE, transact};
 use crate::disk::extents::Extent;
 use crate::disk::{BLOCK_SIZE, MetaRead, Result, map};
 use crate::error::Error;
-use crate::types::Handle;
+use crate::types::Ino;
 
 const BLOCK: u64 = BLOCK_SIZE as u64;
 
@@ -24,15 +24,9 @@ impl DiskVolume {
     ///
     /// # Errors
     /// [`Error::NoSpace`], [`Error::FileTooLarge`]; [`Error::InvalidArgument`] for an empty range;
-    /// [`Error::BadHandle`]; [`Error::IsADirectory`] if it is not a regular file.
-    pub fn allocate(
-        &mut self,
-        handle: Handle,
-        offset: u64,
-        len: u64,
-        keep_size: bool,
-    ) -> Result<()> {
-        let (ino, _) = self.regular(self.handle_ino(handle)?)?;
+    /// [`Error::IsADirectory`] if it is not a regular file.
+    pub fn allocate(&mut self, ino: Ino, offset: u64, len: u64, keep_size: bool) -> Result<()> {
+        let (ino, _) = self.regular(ino)?;
         let end = range(offset, len)?;
         self.settle(ino)?;
         let now = self.now();
@@ -71,8 +65,8 @@ impl DiskVolume {
     ///
     /// # Errors
     /// As for [`DiskVolume::allocate`].
-    pub fn punch_hole(&mut self, handle: Handle, offset: u64, len: u64) -> Result<()> {
-        let (ino, _) = self.regular(self.handle_ino(handle)?)?;
+    pub fn punch_hole(&mut self, ino: Ino, offset: u64, len: u64) -> Result<()> {
+        let (ino, _) = self.regular(ino)?;
         let end = range(offset, len)?;
         let now = self.now();
         let whole = (offset.div_ceil(BLOCK), end / BLOCK);

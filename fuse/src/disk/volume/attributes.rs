@@ -34,6 +34,7 @@ pub(super) fn attr(ino: u32, inode: &Inode) -> Attr {
         generation: inode.generation,
         kind: kind(inode.file_type()),
         perm: inode.mode & PERM_BITS,
+        is_member: inode.file_type() == FileType::Regular && inode.parent != 0,
         nlink: inode.nlink,
         uid: inode.uid,
         gid: inode.gid,
@@ -59,7 +60,8 @@ impl DiskVolume {
     /// Changes attributes; all of them or, on an error, none.
     ///
     /// # Errors
-    /// As for [`crate::MemoryVolume::set_attr`].
+    /// [`Error::Stale`]; [`Error::IsADirectory`] or [`Error::InvalidArgument`] if a size is given for something that
+    /// is not a regular file; [`Error::FileTooLarge`] beyond [`MAX_FILE_SIZE`].
     pub fn set_attr(&mut self, ino: Ino, change: &AttrChange) -> Result<Attr> {
         let (ino, inode) = self.inode(ino)?;
         if *change == AttrChange::default() {

@@ -1,18 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Open handles, the bytes of files, and the listing of directories.
+//! The bytes of files, and when they were read.
 
-use std::ffi::OsStr;
-use std::ops::ControlFlow;
-use std::os::unix::ffi::OsStrExt;
 use std::time::Duration;
 
-use super::attributes::kind;
 use super::{DiskVolume, MAX_FILE_SIZE, transact};
-use crate::disk::dir::{COOKIE_DOT, COOKIE_DOT_DOT, Dir};
 use crate::disk::extents::Extent;
-use crate::disk::{BLOCK_SIZE, FileType, Inode, MetaRead, Result, Tx, map};
+use crate::disk::{BLOCK_SIZE, Inode, MetaRead, Result, Tx, map};
 use crate::error::Error;
-use crate::types::{AtimePolicy, DirEntry, FileKind, Handle, Ino, SeekTo};
+use crate::types::{AtimePolicy, Ino, SeekTo};
 
 const BLOCK: u64 = BLOCK_SIZE as u64;
 /// Most blocks that one step of a write changes: bounds its buffer.
@@ -116,52 +111,8 @@ fn write_run(tx: &mut Tx<'_>, ino: u32, offset: u64, data: &[u8], now: i64) -> R
 }
 
 impl DiskVolume {
-    /// Opens an inode, which then lives at least until [`DiskVolume::release`].
-    ///
-    /// # Errors
-    /// [`Error::Stale`] if there is no such inode.
-    pub fn open_file(&mut self, ino: Ino) -> Result<Handle> {
-        let (ino, _) = self.inode(ino)?;
-        self.live.entry(ino).or_default().opened += 1;
-        self.last_handle += 1;
-        let handle = Handle(self.last_handle);
-        self.handles.insert(handle, ino);
-        Ok(handle)
-    }
-
-    /// Opens a directory.
-    ///
-    /// # Errors
-    /// [`Error::NotADirectory`], [`Error::Stale`].
-    pub fn open_dir(&mut self, ino: Ino) -> Result<Handle> {
-        self.directory(ino)?;
-        self.open_file(ino)
-    }
-
-    /// Closes a handle.
-    ///
-    /// # Errors
-    /// [`Error::BadHandle`] if it is not open.
-    pub fn release(&mut self, handle: Handle) -> Result<()> {
-        let ino = self.handles.remove(&handle).ok_or(Error::BadHandle)?;
-        if let Some(live) = self.live.get_mut(&ino) {
-            live.opened = live.opened.saturating_sub(1);
-        }
-        self.drop_if_dead(ino);
-        Ok(())
-    }
-
-    /// Inode of an open handle.
-    ///
-    /// # Errors
-    /// [`Error::BadHandle`] if it is not open.
-    pub fn handle_ino(&self, handle: Handle) -> Result<Ino> {
-        let ino = self.handles.get(&handle).ok_or(Error::BadHandle)?;
-        Ok(Ino((*ino).into()))
-    }
-
     /// Whether a read has to note its time, by the policy.
-    fn access_is_due(&self, inode: &Inode) -> bool {
+    pub(super) fn access_is_due(&self, inode: &Inode) -> bool {
         let day = i64::try_from(DAY.as_nanos()).unwrap_or(i64::MAX);
         self.atime == AtimePolicy::Relative
             && (inode.atime <= inode.mtime
@@ -185,9 +136,9 @@ impl DiskVolume {
     /// Up to `len` bytes from `offset`: fewer only at the end of the file.
     ///
     /// # Errors
-    /// [`Error::BadHandle`]; [`Error::IsADirectory`] or [`Error::InvalidArgument`] if it is not a regular file.
-    pub fn read(&mut self, handle: Handle, offset: u64, len: usize) -> Result<Vec<u8>> {
-        let (ino, inode) = self.regular(self.handle_ino(handle)?)?;
+    /// [`Error::IsADirectory`] or [`Error::InvalidArgument`] if it is not a regular file.
+    pub fn read(&mut self, ino: Ino, offset: u64, len: usize) -> Result<Vec<u8>> {
+        let (ino, inode) = self.regular(ino)?;
         let out = self.content(ino, &inode, offset, len)?;
         if !out.is_empty() {
             self.accessed(ino, &inode);
@@ -199,15 +150,14 @@ impl DiskVolume {
     ///
     /// # Errors
     /// As [`Self::read`].
-    pub fn read_quietly(&self, handle: Handle, offset: u64, len: usize) -> Result<Vec<u8>> {
-        let (ino, inode) = self.regular(self.handle_ino(handle)?)?;
+    pub fn read_quietly(&self, ino: Ino, offset: u64, len: usize) -> Result<Vec<u8>> {
+        let (ino, inode) = self.regular(ino)?;
         self.content(ino, &inode, offset, len)
     }
 
     /// The same where the time of access need not be noted, so that nothing changes; None where it must.
-    pub fn read_unnoted(&self, handle: Handle, offset: u64, len: usize) -> Option<Result<Vec<u8>>> {
-        let found = self.handle_ino(handle).and_then(|ino| self.regular(ino));
-        match found {
+    pub fn read_unnoted(&self, ino: Ino, offset: u64, len: usize) -> Option<Result<Vec<u8>>> {
+        match self.regular(ino) {
             Ok((_, inode)) if self.access_is_due(&inode) => None,
             Ok((ino, inode)) => Some(self.content(ino, &inode, offset, len)),
             Err(error) => Some(Err(error)),
@@ -248,9 +198,9 @@ impl DiskVolume {
     ///
     /// # Errors
     /// [`Error::NoSpace`] if not one byte found room; [`Error::FileTooLarge`] beyond [`MAX_FILE_SIZE`];
-    /// [`Error::BadHandle`]; [`Error::IsADirectory`] or [`Error::InvalidArgument`] if it is not a regular file.
-    pub fn write(&mut self, handle: Handle, offset: u64, data: &[u8]) -> Result<usize> {
-        let (ino, _) = self.regular(self.handle_ino(handle)?)?;
+    /// [`Error::IsADirectory`] or [`Error::InvalidArgument`] if it is not a regular file.
+    pub fn write(&mut self, ino: Ino, offset: u64, data: &[u8]) -> Result<usize> {
+        let (ino, _) = self.regular(ino)?;
         let end = offset.checked_add(data.len() as u64);
         if !data.is_empty() && end.is_none_or(|end| end > MAX_FILE_SIZE) {
             return Err(Error::FileTooLarge.into());
@@ -274,10 +224,10 @@ impl DiskVolume {
     /// First offset at or after `offset` with data, or in a hole. Blocks that are only reserved are a hole.
     ///
     /// # Errors
-    /// [`Error::NoSuchData`] if there is none, or `offset` is behind the end; [`Error::BadHandle`];
+    /// [`Error::NoSuchData`] if there is none, or `offset` is behind the end;
     /// [`Error::IsADirectory`] or [`Error::InvalidArgument`] if it is not a regular file.
-    pub fn seek(&self, handle: Handle, offset: u64, to: SeekTo) -> Result<u64> {
-        let (ino, inode) = self.regular(self.handle_ino(handle)?)?;
+    pub fn seek(&self, ino: Ino, offset: u64, to: SeekTo) -> Result<u64> {
+        let (ino, inode) = self.regular(ino)?;
         if offset >= inode.size {
             return Err(Error::NoSuchData.into());
         }
@@ -301,77 +251,5 @@ impl DiskVolume {
                 },
             }
         }
-    }
-
-    /// Shows `visit` the entries after the cookie `after` (0: from the start, with `.` and `..` first) until it breaks.
-    ///
-    /// An entry that exists throughout a listing in several steps is shown exactly once, whatever else changes.
-    ///
-    /// # Errors
-    /// [`Error::NotADirectory`], [`Error::BadHandle`].
-    pub fn read_dir(
-        &mut self,
-        handle: Handle,
-        after: u64,
-        mut visit: impl FnMut(DirEntry<'_>) -> ControlFlow<()>,
-    ) -> Result<()> {
-        let (ino, inode) = self.directory(self.handle_ino(handle)?)?;
-        self.list(ino, &inode, after, &mut visit)?;
-        self.accessed(ino, &inode);
-        Ok(())
-    }
-
-    /// The same where the time of access need not be noted, so that nothing changes; None where it must.
-    pub fn read_dir_unnoted(
-        &self,
-        handle: Handle,
-        after: u64,
-        mut visit: impl FnMut(DirEntry<'_>) -> ControlFlow<()>,
-    ) -> Option<Result<()>> {
-        let found = self.handle_ino(handle).and_then(|ino| self.directory(ino));
-        match found {
-            Ok((_, inode)) if self.access_is_due(&inode) => None,
-            Ok((ino, inode)) => Some(self.list(ino, &inode, after, &mut visit)),
-            Err(error) => Some(Err(error)),
-        }
-    }
-
-    fn list(
-        &self,
-        ino: u32,
-        inode: &Inode,
-        after: u64,
-        visit: &mut impl FnMut(DirEntry<'_>) -> ControlFlow<()>,
-    ) -> Result<()> {
-        let dots = [(COOKIE_DOT, ".", ino), (COOKIE_DOT_DOT, "..", inode.parent)];
-        let mut going = true;
-        for (cookie, name, ino) in dots {
-            if going && cookie > after {
-                let entry = DirEntry {
-                    ino: Ino(ino.into()),
-                    kind: FileKind::Directory,
-                    name: OsStr::new(name),
-                    cookie,
-                };
-                going = visit(entry).is_continue();
-            }
-        }
-        if going {
-            let dir = Dir { ino, inode };
-            dir.walk(&self.store, after.max(COOKIE_DOT_DOT), |record| {
-                let Some(file_type) = FileType::from_dir_type(record.kind) else {
-                    // The leaf's check leaves no other.
-                    return true;
-                };
-                let entry = DirEntry {
-                    ino: Ino(record.ino.into()),
-                    kind: kind(file_type),
-                    name: OsStr::from_bytes(record.name),
-                    cookie: record.key + 1,
-                };
-                visit(entry).is_continue()
-            })?;
-        }
-        Ok(())
     }
 }

@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Life and death of inodes: who refers to them, and the cleaning of those that nobody does.
 
+use std::collections::HashMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
 use super::{DiskVolume, Tx, transact};
 use crate::disk::extents::LBLK_END;
 use crate::disk::inode::{FLAG_ORPHAN, FLAG_STORE};
@@ -10,13 +13,40 @@ use crate::disk::{BLOCK_SIZE, FileType, Inode, MetaRead, Result, map, symlink, x
 use crate::error::Error;
 use crate::types::Ino;
 
-/// References to an inode from outside.
+/// How often whoever is outside remembers each inode: the kernel's lookup counts. Of its own lock, since a lookup changes
+/// nothing else.
 #[derive(Debug, Default)]
-pub(super) struct Live {
-    /// That the caller remembers (the kernel's lookup count).
-    pub(super) remembered: u64,
-    /// Open handles.
-    pub(super) opened: u64,
+pub(super) struct Remembered(Mutex<HashMap<u32, u64>>);
+
+impl Remembered {
+    fn counts(&self) -> MutexGuard<'_, HashMap<u32, u64>> {
+        // No holder can panic between two changes that belong together.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn add(&self, ino: u32) {
+        let mut counts = self.counts();
+        let count = counts.entry(ino).or_default();
+        *count = count.saturating_add(1);
+    }
+
+    /// Takes `count` away; true if none is left.
+    fn drop(&self, ino: u32, count: u64) -> bool {
+        let mut counts = self.counts();
+        let Some(left) = counts.get_mut(&ino) else {
+            return true;
+        };
+        *left = left.saturating_sub(count);
+        let is_last = *left == 0;
+        if is_last {
+            counts.remove(&ino);
+        }
+        is_last
+    }
+
+    fn has(&self, ino: u32) -> bool {
+        self.counts().contains_key(&ino)
+    }
 }
 
 /// Frees what the inode has, as far as the credits go. True when nothing is left.
@@ -43,31 +73,44 @@ impl DiskVolume {
     ///
     /// # Errors
     /// [`Error::Stale`] if there is no such inode.
-    pub fn remember(&mut self, ino: Ino) -> Result<()> {
+    pub fn remember(&self, ino: Ino) -> Result<()> {
         let (ino, _) = self.inode(ino)?;
-        let live = self.live.entry(ino).or_default();
-        live.remembered = live.remembered.saturating_add(1);
+        self.remembered.add(ino);
         Ok(())
     }
 
-    /// Drops `count` outside references. More than there are, or an inode that is gone, is not an error.
+    /// Drops `count` outside references, and frees an inode that has no name if they were the last. More than there
+    /// are, or an inode that is gone, is not an error.
     pub fn forget(&mut self, ino: Ino, count: u64) {
-        let Ok(ino) = u32::try_from(ino.0) else {
-            return;
+        if self.forget_named(ino, count) {
+            self.bury(ino);
+        }
+    }
+
+    /// Drops `count` outside references. True if the inode waited for that to go: then [`DiskVolume::bury`] it, which
+    /// changes the volume.
+    #[must_use]
+    pub fn forget_named(&self, ino: Ino, count: u64) -> bool {
+        let Ok(number) = u32::try_from(ino.0) else {
+            return false;
         };
-        if let Some(live) = self.live.get_mut(&ino) {
-            live.remembered = live.remembered.saturating_sub(count);
+        // What cannot be read was reported, and is left to the next mount.
+        self.remembered.drop(number, count)
+            && self.inode(ino).is_ok_and(|(_, inode)| inode.nlink == 0)
+    }
+
+    /// Frees an inode that has no name, unless somebody remembers it again.
+    pub fn bury(&mut self, ino: Ino) {
+        if let Ok(ino) = u32::try_from(ino.0) {
             self.drop_if_dead(ino);
         }
     }
 
-    /// Frees the inode if it has no name and nobody refers to it any more.
+    /// Frees the inode if it has no name and nobody remembers it any more.
     pub(super) fn drop_if_dead(&mut self, ino: u32) {
-        let unused = |live: &Live| live.remembered == 0 && live.opened == 0;
-        if !self.live.get(&ino).is_none_or(unused) {
+        if self.remembered.has(ino) {
             return;
         }
-        self.live.remove(&ino);
         // A failure was reported where it happened. The inode stays on the orphan list: the next mount frees it.
         let _ = self.reap(ino);
     }

@@ -4,8 +4,8 @@
 //! - `mod.rs`: opening, closing, syncing; the inode of a request
 //! - `life.rs`: who still refers to an inode, and its end
 //! - `attributes.rs`: attributes, sizes, extended attributes
-//! - `namespace.rs`, `rename.rs`: names
-//! - `content.rs`, `allocate.rs`: open handles, bytes, listings; space given and taken
+//! - `names.rs`, `namespace.rs`, `rename.rs`: names
+//! - `content.rs`, `listing.rs`, `allocate.rs`: bytes, listings; space given and taken
 //! - `vectors/`: vector collections
 //!
 //! Every operation is one transaction, or several of which each leaves the volume right; the orphan list finishes what
@@ -15,24 +15,26 @@ mod allocate;
 mod attributes;
 mod content;
 mod life;
+mod listing;
+mod names;
 mod namespace;
 mod rename;
 mod vectors;
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use self::life::Live;
+use self::life::Remembered;
 use super::device::BlockDevice;
 use super::inode::FLAG_STORE;
 use super::orphan::{self, Predecessors};
 use super::vector::Collections;
 use super::{BLOCK_SIZE, Inode, MetaRead, OpenOptions, Result, Store, Tx};
 use crate::error::Error;
-use crate::types::{AtimePolicy, Handle, Ino, SpaceReport};
-use crate::volume::MAX_NAME;
+use crate::types::{AtimePolicy, Ino, SpaceReport};
 
+pub use self::names::{MAX_NAME, MAX_SYMLINK};
 pub use self::vectors::{Add, Done, Keys};
 
 /// Largest file in bytes.
@@ -44,12 +46,15 @@ pub const MAX_LINKS: u32 = i32::MAX as u32;
 /// blocks, the groups of those, the inodes.
 const CREDITS: usize = 48;
 
-/// A file tree on a device. It checks no permissions: see [`crate::MemoryVolume`].
+/// A file tree on a device.
+///
+/// It checks no permissions, but of ioctls: whoever calls it has decided that the operation is allowed (a mount with
+/// `default_permissions` leaves that to the kernel).
+///
+/// An inode goes when it has no name and nobody remembers it: see [`DiskVolume::remember`].
 pub struct DiskVolume {
     store: Store,
-    live: HashMap<u32, Live>,
-    handles: HashMap<Handle, u32>,
-    last_handle: u64,
+    remembered: Remembered,
     atime: AtimePolicy,
     clock: Arc<dyn Fn() -> i64 + Send + Sync>,
     orphans: Predecessors,
@@ -62,7 +67,6 @@ impl std::fmt::Debug for DiskVolume {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("DiskVolume")
             .field("space", &self.space())
-            .field("handles", &self.handles.len())
             .finish_non_exhaustive()
     }
 }
@@ -157,9 +161,7 @@ impl DiskVolume {
         let store = Store::open(device, options)?;
         let mut volume = Self {
             store,
-            live: HashMap::new(),
-            handles: HashMap::new(),
-            last_handle: 0,
+            remembered: Remembered::default(),
             atime,
             clock,
             orphans: Predecessors::default(),
@@ -237,8 +239,7 @@ impl DiskVolume {
     /// Writing failed.
     pub fn close(&mut self) -> Result<()> {
         if !self.store.is_read_only() && !self.store.is_aborted() {
-            self.handles.clear();
-            self.live.clear();
+            self.remembered = Remembered::default();
             // What cannot be cleaned now, the next mount cleans: closing goes on.
             for ino in orphan::list(&self.store).unwrap_or_default() {
                 let _ = self.reap(ino);

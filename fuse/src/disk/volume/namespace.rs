@@ -7,13 +7,13 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use rustix::io::Errno;
 
 use super::attributes::{PERM_BITS, attr};
+use super::names::{MAX_NAME, check_name, check_target};
 use super::vectors::{self, Freed, collection_of};
 use super::{DiskVolume, Inodes, MAX_LINKS, transact};
 use crate::disk::dir::{self, Dir};
 use crate::disk::{FileType, Inode, MetaRead, Result, Tx, orphan, symlink};
 use crate::error::Error;
 use crate::types::{Attr, Ino, NewNode, Owner};
-use crate::volume::{MAX_NAME, check_name, check_target};
 
 const SETGID: u16 = 0o2000;
 const SYMLINK_PERM: u16 = 0o777;
@@ -119,7 +119,7 @@ impl DiskVolume {
     /// Finds an entry of a directory.
     ///
     /// # Errors
-    /// As for [`crate::MemoryVolume::lookup`].
+    /// [`Error::NotFound`], [`Error::NotADirectory`], [`Error::NameTooLong`], [`Error::Stale`].
     pub fn lookup(&self, parent: Ino, name: &OsStr) -> Result<Attr> {
         if name.len() > MAX_NAME {
             return Err(Error::NameTooLong.into());
@@ -141,13 +141,29 @@ impl DiskVolume {
     /// # Errors
     /// [`Error::InvalidArgument`] if it is not a symbolic link; [`Error::Stale`].
     pub fn read_link(&mut self, ino: Ino) -> Result<OsString> {
-        let (ino, inode) = self.inode(ino)?;
-        if inode.file_type() != FileType::Symlink {
-            return Err(Error::InvalidArgument.into());
-        }
+        let (ino, inode) = self.symlink(ino)?;
         let target = symlink::read(&self.store, ino, &inode)?;
         self.accessed(ino, &inode);
         Ok(OsString::from_vec(target))
+    }
+
+    /// The same where the time of access need not be noted, so that nothing changes; None where it must.
+    pub fn read_link_unnoted(&self, ino: Ino) -> Option<Result<OsString>> {
+        match self.symlink(ino) {
+            Ok((_, inode)) if self.access_is_due(&inode) => None,
+            Ok((ino, inode)) => {
+                Some(symlink::read(&self.store, ino, &inode).map(OsString::from_vec))
+            }
+            Err(error) => Some(Err(error)),
+        }
+    }
+
+    fn symlink(&self, ino: Ino) -> Result<(u32, Inode)> {
+        let (ino, inode) = self.inode(ino)?;
+        match inode.file_type() {
+            FileType::Symlink => Ok((ino, inode)),
+            _ => Err(Error::InvalidArgument.into()),
+        }
     }
 
     /// Makes sure that `name` can be made in `parent`.
@@ -167,7 +183,8 @@ impl DiskVolume {
     /// Makes a new inode under `parent`/`name`. `perm` is ignored for a symbolic link, which always has 0777.
     ///
     /// # Errors
-    /// As for [`crate::MemoryVolume::make`].
+    /// [`Error::Exists`]; [`Error::NoSpace`]; [`Error::NotFound`] if `parent` was removed or a symlink target is empty;
+    /// [`Error::NameTooLong`], [`Error::InvalidArgument`], [`Error::NotADirectory`], [`Error::Stale`].
     pub fn make(
         &mut self,
         parent: Ino,
@@ -179,9 +196,6 @@ impl DiskVolume {
         let parent = self.check_free(parent, name)?;
         if let NewNode::Symlink(target) = &node {
             check_target(target)?;
-            if target.as_bytes().contains(&0) {
-                return Err(Error::InvalidArgument.into());
-            }
         }
         let now = self.now();
         transact(&mut self.store, |tx| {
@@ -202,7 +216,9 @@ impl DiskVolume {
     /// Gives `ino` a further name.
     ///
     /// # Errors
-    /// As for [`crate::MemoryVolume::link`].
+    /// [`Error::NotPermitted`] for a directory; [`Error::NotFound`] if `ino` has no name left or `parent` was removed;
+    /// [`Error::Exists`], [`Error::TooManyLinks`], [`Error::NameTooLong`], [`Error::InvalidArgument`],
+    /// [`Error::NotADirectory`], [`Error::Stale`]; EXDEV across the border of a collection.
     pub fn link(&mut self, ino: Ino, parent: Ino, name: &OsStr) -> Result<Attr> {
         let parent = self.check_free(parent, name)?;
         let (ino, inode) = self.inode(ino)?;
@@ -236,7 +252,7 @@ impl DiskVolume {
     /// Removes a name of something other than a directory.
     ///
     /// # Errors
-    /// As for [`crate::MemoryVolume::unlink`].
+    /// [`Error::NotFound`], [`Error::IsADirectory`], [`Error::NotADirectory`], [`Error::Stale`].
     pub fn unlink(&mut self, parent: Ino, name: &OsStr) -> Result<()> {
         let (parent, dir) = self.directory(parent)?;
         let ino = self.entry(parent, &dir, name)?;
@@ -249,7 +265,7 @@ impl DiskVolume {
     /// Removes an empty directory.
     ///
     /// # Errors
-    /// As for [`crate::MemoryVolume::rmdir`].
+    /// [`Error::NotEmpty`], [`Error::NotFound`], [`Error::NotADirectory`], [`Error::Stale`].
     pub fn rmdir(&mut self, parent: Ino, name: &OsStr) -> Result<()> {
         let (parent, dir) = self.directory(parent)?;
         let ino = self.entry(parent, &dir, name)?;

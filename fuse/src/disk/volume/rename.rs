@@ -4,6 +4,7 @@
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 
+use super::names::check_name;
 use super::namespace::drop_name;
 use super::vectors::{collection_of, may_move};
 use super::{DiskVolume, Inodes, transact};
@@ -11,7 +12,6 @@ use crate::disk::dir::{self, Dir, Found};
 use crate::disk::{FileType, Kind, MetaRead, Result, Tx, corrupt};
 use crate::error::Error;
 use crate::types::{Ino, RenameMode};
-use crate::volume::check_name;
 
 /// An entry: a directory and a name in it.
 #[derive(Clone, Copy)]
@@ -65,7 +65,9 @@ impl DiskVolume {
     /// Moves `parent`/`name` to `new_parent`/`new_name`. If both name the same inode, nothing happens.
     ///
     /// # Errors
-    /// As for [`crate::MemoryVolume::rename`].
+    /// [`Error::NotFound`]; [`Error::Exists`] with [`RenameMode::NoReplace`]; [`Error::InvalidArgument`] if a directory
+    /// would come to lie in itself; [`Error::NotADirectory`], [`Error::IsADirectory`] or [`Error::NotEmpty`] if the
+    /// target cannot be replaced; [`Error::NameTooLong`], [`Error::Stale`]; EXDEV across the border of a collection.
     pub fn rename(
         &mut self,
         parent: Ino,

@@ -100,6 +100,15 @@ impl DiskVolume {
         Shape::read(&self.store, ino, &store)
     }
 
+    /// Whether a directory is a collection.
+    ///
+    /// # Errors
+    /// [`crate::Error::NotADirectory`], [`crate::Error::Stale`].
+    pub fn is_collection(&self, dir: Ino) -> Result<bool> {
+        let (_, inode) = self.directory(dir)?;
+        Ok(inode.has(FLAG_COLLECTION))
+    }
+
     /// Like [`DiskVolume::directory`], of a collection.
     fn collection_dir(&self, dir: Ino) -> Result<(u32, Inode)> {
         let (dir, inode) = self.directory(dir)?;
