@@ -52,8 +52,7 @@ fn names(volume: &mut DiskVolume, dir: Ino) -> Vec<String> {
 
 fn read(volume: &mut DiskVolume, dir: Ino, name: &str) -> Vec<u8> {
     let ino = volume.lookup(dir, OsStr::new(name)).expect("is there").ino;
-    let bytes = volume.read(ino, 0, 1 << 20).expect("reads");
-    bytes
+    volume.read(ino, 0, 1 << 20).expect("reads")
 }
 
 /// The volume with files, damaged; with what its root and the contents of "plain" were.
