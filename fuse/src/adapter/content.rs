@@ -81,9 +81,11 @@ impl VexFs {
         });
     }
 
-    /// Both kinds of sync, of files and directories: all that the kernel sent before is in the volume already, and
-    /// one commit makes all of it durable.
+    /// Both kinds of sync, of files and directories.
     pub(super) fn make_durable(&self, reply: ReplyEmpty) {
-        self.reply_empty(reply, |volume| volume.sync());
+        match self.sync() {
+            Ok(()) => reply.ok(),
+            Err(error) => reply.error(errno(&error)),
+        }
     }
 }

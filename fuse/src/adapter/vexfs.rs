@@ -2,17 +2,17 @@
 //! The volume behind its lock, and the answers that many requests share.
 //!
 //! Several threads of the session serve requests. What changes nothing shares the lock (look-ups, attributes, contents,
-//! listings, searches), all else has it alone. It is the only lock that a request holds; below it are those of the
-//! store's cache and of the device, which hold none other.
+//! listings, searches), all else has it alone, a sync only for a moment. Below it are the locks of the store's cache, of
+//! who is remembered, and of the device, which hold none other.
 
-use std::sync::{Arc, OnceLock, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{Arc, OnceLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::Duration;
 
 use fuser::{Generation, INodeNo, Notifier, ReplyAttr, ReplyEmpty, ReplyEntry};
 
 use super::convert::{encode, errno};
-use crate::disk::{DiskVolume, Result};
-use crate::{Attr, Error};
+use crate::Attr;
+use crate::disk::{DiskVolume, Result, SharedVolume};
 
 /// How long the kernel may keep names and attributes. All changes come through the kernel, and it drops what its own
 /// operations change, so that this never makes an answer stale.
@@ -39,7 +39,7 @@ pub struct VexFs {
 }
 
 /// A volume between the session and whoever else works on it.
-pub type Shared = Arc<RwLock<DiskVolume>>;
+pub type Shared = Arc<SharedVolume>;
 
 impl VexFs {
     /// Serves `volume`.
@@ -69,12 +69,12 @@ impl VexFs {
 
     /// The volume for what changes it.
     pub(super) fn volume(&self) -> Result<RwLockWriteGuard<'_, DiskVolume>> {
-        self.volume.write().map_err(|_| Error::Poisoned.into())
+        self.volume.alone()
     }
 
     /// The volume for what only looks at it.
     pub(super) fn shared(&self) -> Result<RwLockReadGuard<'_, DiskVolume>> {
-        self.volume.read().map_err(|_| Error::Poisoned.into())
+        self.volume.beside()
     }
 
     /// Does it beside others where `beside` can, which then changes nothing; else `alone`.
@@ -88,6 +88,11 @@ impl VexFs {
             Some(done) => done,
             None => alone(&mut *self.volume()?),
         }
+    }
+
+    /// All that the kernel sent before is in the volume already: one commit makes it durable.
+    pub(super) fn sync(&self) -> Result<()> {
+        self.volume.sync()
     }
 
     /// Does `work`, and remembers the inode that it made: the kernel forgets it in its own time.

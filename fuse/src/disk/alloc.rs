@@ -198,7 +198,16 @@ impl Tx<'_> {
         want: u32,
     ) -> Result<Option<(u32, u32)>> {
         let bitmap = self.read_bitmaps(group, entry)?;
-        let pinned = self.store.pinned.get(&group).map(|pinned| &**pinned);
+        let sealed = self.store.flight.sealed();
+        let before = sealed.as_ref().and_then(|sealed| sealed.pinned.get(&group));
+        let both;
+        let pinned = match (self.store.pinned.get(&group), before) {
+            (Some(now), Some(before)) => {
+                both = now.union(before);
+                Some(&both)
+            }
+            (now, before) => now.or(before).map(|pinned| &**pinned),
+        };
         let geometry = &self.store.geometry;
         let (from, to) = (geometry.itable_blocks + 1, geometry.group_len(group));
         let near = near.map(|near| near.clamp(from, to - 1));

@@ -1,96 +1,115 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Making the running transaction durable (section 11.7).
+//! Making the running transaction durable (section 11.7), in two steps: it is sealed by whoever has the store alone, and
+//! then written while others go on with the next one.
 
 use super::block::{Block, Kind};
+use super::cache::Cache;
+use super::device::BlockDevice;
 use super::error::{Error, Result, device_failure};
+use super::flight::{Flight, Sealed};
 use super::journal::Journal;
 use super::layout::BLOCK_SIZE;
+use super::report::Reporter;
 use super::store::{MetaRead, Running, Store};
-use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// Neighbouring blocks are written to their places in runs of at most this many.
 const RUN: usize = 256;
 
+/// A sealed transaction. It needs nothing of the store to become durable; dropped before that, it ends all writing.
+#[must_use = "what was sealed has to be written"]
+pub struct Commit {
+    device: Arc<dyn BlockDevice>,
+    journal: Arc<Mutex<Journal>>,
+    cache: Arc<Cache>,
+    reporter: Arc<Reporter>,
+    flight: Arc<Flight>,
+    is_aborted: Arc<AtomicBool>,
+    data_is_dirty: Arc<AtomicBool>,
+    /// By place; nothing where only data has to be flushed.
+    blocks: Vec<(u64, Arc<Block>)>,
+    revokes: Vec<u64>,
+    /// Runs that the device is told of.
+    discards: Vec<(u64, u32)>,
+    has_data: bool,
+    time: i64,
+    number: u64,
+    is_over: bool,
+}
+
 impl Store {
     /// Make every finished operation, and all data written before this call, durable.
     pub fn commit(&mut self) -> Result<()> {
+        match self.seal()? {
+            Some(commit) => commit.finish(),
+            None => Ok(()),
+        }
+    }
+
+    /// Gather what [`Store::commit`] would write; [`Commit::finish`] writes it. A commit that is under way is waited
+    /// for. None where the volume is mounted read-only.
+    pub fn seal(&mut self) -> Result<Option<Commit>> {
+        self.flight.wait();
         if self.is_aborted() {
             return Err(Error::Aborted);
         }
-        let Some(mut journal) = self.journal.take() else {
-            return Ok(());
+        let Some(journal) = self.journal.clone() else {
+            return Ok(None);
         };
-        let done = self.commit_to(&mut journal);
-        self.commits += u64::from(done.is_ok());
-        let done = done.or_else(|error| self.abort(&mut journal, error));
-        self.journal = Some(journal);
-        done
+        if let Err(error) = self.record_errors() {
+            abort(&journal, &self.is_aborted, &self.reporter, &error);
+            return Err(error);
+        }
+        let running = match self.has_changes() {
+            true => std::mem::take(&mut self.running),
+            false => Running::default(),
+        };
+        let blocks = self.sealed_blocks(running.blocks);
+        let mut revokes: Vec<u64> = running.revoked.into_iter().collect();
+        revokes.sort_unstable();
+        // The commit before may have put them back meanwhile.
+        revokes.iter().for_each(|block| self.cache.forget(*block));
+        // Whatever is pinned without a change belongs to operations that did not finish.
+        let sealed = Sealed {
+            blocks: blocks.iter().cloned().collect(),
+            pinned: std::mem::take(&mut self.pinned),
+        };
+        Ok(Some(Commit {
+            device: Arc::clone(&self.device),
+            journal,
+            cache: Arc::clone(&self.cache),
+            reporter: Arc::clone(&self.reporter),
+            is_aborted: Arc::clone(&self.is_aborted),
+            // Nobody writes at this moment: the commit's first flush covers all.
+            has_data: self.data_is_dirty.swap(false, Ordering::AcqRel),
+            data_is_dirty: Arc::clone(&self.data_is_dirty),
+            blocks,
+            revokes,
+            discards: match self.options.discard {
+                true => running.freed,
+                false => Vec::new(),
+            },
+            time: (self.options.clock)(),
+            number: self.flight.begin(sealed),
+            flight: Arc::clone(&self.flight),
+            is_over: false,
+        }))
     }
 
-    fn commit_to(&mut self, journal: &mut Journal) -> Result<()> {
-        self.record_errors()?;
-        if !self.has_changes() {
-            // Whatever is still pinned belongs to operations that did not finish.
-            self.pinned.clear();
-            return self.flush_data();
-        }
-        let Running {
-            blocks,
-            revoked,
-            freed,
-            ..
-        } = std::mem::take(&mut self.running);
-        let mut sealed: Vec<(u64, Arc<Block>)> = Vec::with_capacity(blocks.len());
-        for (at, (kind, mut block)) in blocks {
+    fn sealed_blocks(&self, blocks: HashMap<u64, (Kind, Arc<Block>)>) -> Vec<(u64, Arc<Block>)> {
+        let seed = self.geometry.seed;
+        let seal = |(at, (kind, mut block)): (u64, (Kind, Arc<Block>))| {
             // Inodes are summed when they are changed; the others once a transaction, here.
             if kind != Kind::Inode {
-                Arc::make_mut(&mut block).seal(self.geometry.seed);
+                Arc::make_mut(&mut block).seal(seed);
             }
-            sealed.push((at, block));
-        }
+            (at, block)
+        };
+        let mut sealed: Vec<(u64, Arc<Block>)> = blocks.into_iter().map(seal).collect();
         sealed.sort_unstable_by_key(|(at, _)| *at);
-        let mut revokes: Vec<u64> = revoked.into_iter().collect();
-        revokes.sort_unstable();
-        self.data_is_dirty.store(false, Ordering::Release); // the commit's first flush covers it
-        journal.commit(&sealed, &revokes, (self.options.clock)())?;
-        self.write_home(&sealed)?;
-        for (at, block) in sealed {
-            self.cache.insert(at, block);
-        }
-        self.pinned.clear();
-        self.discard(&freed)
-    }
-
-    /// Write committed blocks to their places. The next commit's flush makes them durable, before the tail moves.
-    fn write_home(&self, blocks: &[(u64, Arc<Block>)]) -> Result<()> {
-        let neighbours = |a: &(u64, Arc<Block>), b: &(u64, Arc<Block>)| a.0 + 1 == b.0;
-        for run in blocks.chunk_by(neighbours).flat_map(|run| run.chunks(RUN)) {
-            let mut bytes = Vec::with_capacity(run.len() * BLOCK_SIZE);
-            run.iter()
-                .for_each(|(_, block)| bytes.extend_from_slice(&block[..]));
-            let at = run[0].0;
-            let kind = Kind::of_magic(run[0].1.header().magic).unwrap_or(Kind::Inode);
-            let written = self.device.write_blocks(at, &bytes);
-            written.map_err(|e| device_failure("write", kind, at, None, &e))?;
-        }
-        Ok(())
-    }
-
-    /// Tell the device about committed frees.
-    fn discard(&self, freed: &[(u64, u32)]) -> Result<()> {
-        if !self.options.discard {
-            return Ok(());
-        }
-        for &(at, count) in freed {
-            // A discard that fails changes nothing that anybody may rely on.
-            if let Err(error) = self.device.discard(at, u64::from(count)) {
-                self.reporter.say(&format!(
-                    "discard of {count} blocks at {at} failed: {error}"
-                ));
-            }
-        }
-        Ok(())
+        sealed
     }
 
     /// Put what was reported since the last commit into the state block.
@@ -113,14 +132,99 @@ impl Store {
         self.running.blocks.insert(at, (Kind::State, block));
         Ok(())
     }
+}
 
-    /// A failed write ends the journal: what was not committed stays so, and no more changes are accepted.
-    pub(super) fn abort(&mut self, journal: &mut Journal, error: Error) -> Result<()> {
-        self.is_aborted.store(true, Ordering::Release);
-        self.report(&error);
-        if let Err(also) = journal.abort(rustix::io::Errno::IO.raw_os_error()) {
-            self.reporter.say(&also.to_string());
+impl Commit {
+    /// Write it. It is durable when this returns; a failure ends all writing.
+    pub fn finish(mut self) -> Result<()> {
+        let done = self.write();
+        self.is_over = true;
+        match &done {
+            Ok(()) => self.flight.land(self.number),
+            Err(error) => self.fail(error),
         }
-        Err(error)
+        done
+    }
+
+    fn write(&self) -> Result<()> {
+        if self.blocks.is_empty() && self.revokes.is_empty() {
+            return self.flush_data();
+        }
+        let mut journal = self.journal.lock().unwrap_or_else(PoisonError::into_inner);
+        journal.commit(&self.blocks, &self.revokes, self.time)?;
+        self.write_home()?;
+        for (at, block) in &self.blocks {
+            self.cache.insert(*at, Arc::clone(block));
+        }
+        self.discard();
+        Ok(())
+    }
+
+    fn flush_data(&self) -> Result<()> {
+        match self.has_data {
+            true => self
+                .device
+                .flush()
+                .map_err(|e| device_failure("write", Kind::Data, 0, None, &e)),
+            false => Ok(()),
+        }
+    }
+
+    /// Write committed blocks to their places. The next commit's flush makes them durable, before the tail moves.
+    fn write_home(&self) -> Result<()> {
+        let neighbours = |a: &(u64, Arc<Block>), b: &(u64, Arc<Block>)| a.0 + 1 == b.0;
+        let runs = self.blocks.chunk_by(neighbours);
+        for run in runs.flat_map(|run| run.chunks(RUN)) {
+            let mut bytes = Vec::with_capacity(run.len() * BLOCK_SIZE);
+            run.iter()
+                .for_each(|(_, block)| bytes.extend_from_slice(&block[..]));
+            let at = run[0].0;
+            let kind = Kind::of_magic(run[0].1.header().magic).unwrap_or(Kind::Inode);
+            let written = self.device.write_blocks(at, &bytes);
+            written.map_err(|e| device_failure("write", kind, at, None, &e))?;
+        }
+        Ok(())
+    }
+
+    /// Tell the device about committed frees, before anybody can take the blocks.
+    fn discard(&self) {
+        for &(at, count) in &self.discards {
+            // A discard that fails changes nothing that anybody may rely on.
+            if let Err(error) = self.device.discard(at, u64::from(count)) {
+                self.reporter.say(&format!(
+                    "discard of {count} blocks at {at} failed: {error}"
+                ));
+            }
+        }
+    }
+
+    fn fail(&self, error: &Error) {
+        // The device may have dropped what it could not write: nothing later can make up for it.
+        self.data_is_dirty.store(true, Ordering::Release);
+        abort(&self.journal, &self.is_aborted, &self.reporter, error);
+        self.flight.fail();
+    }
+}
+
+impl Drop for Commit {
+    fn drop(&mut self) {
+        if !self.is_over {
+            self.fail(&Error::Aborted);
+        }
+    }
+}
+
+/// A failed write ends the journal: what was not committed stays so, and no more changes are accepted.
+pub(super) fn abort(
+    journal: &Mutex<Journal>,
+    is_aborted: &AtomicBool,
+    reporter: &Reporter,
+    error: &Error,
+) {
+    is_aborted.store(true, Ordering::Release);
+    reporter.report(error);
+    let mut journal = journal.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Err(also) = journal.abort(rustix::io::Errno::IO.raw_os_error()) {
+        reporter.say(&also.to_string());
     }
 }

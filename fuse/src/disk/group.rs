@@ -114,6 +114,15 @@ impl Pinned {
         self.0[bit as usize / 64] |= 1 << (bit % 64);
     }
 
+    /// What is pinned in either.
+    #[must_use]
+    pub fn union(&self, other: &Pinned) -> Pinned {
+        let mut both = self.clone();
+        let words = both.0.iter_mut().zip(other.0);
+        words.for_each(|(word, other)| *word |= other);
+        both
+    }
+
     /// Whether a block is pinned.
     #[must_use]
     pub fn get(&self, bit: u32) -> bool {

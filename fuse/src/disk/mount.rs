@@ -3,8 +3,10 @@
 
 use super::block::Kind;
 use super::cache::Cache;
+use super::commit::abort;
 use super::device::{BlockDevice, OverlayDevice};
 use super::error::{Error, Result, corrupt};
+use super::flight::Flight;
 use super::inode::{FLAG_ORPHAN, FileType};
 use super::journal::{self, Journal, Place};
 use super::layout::{RO_COMPAT_KNOWN, ROOT_INO, RawSummaryEntry, SUMMARY_ENTRIES};
@@ -14,8 +16,7 @@ use super::store::{MetaRead, OpenOptions, Running, Store};
 use super::summary::GroupSummary;
 use super::superblock::Superblock;
 use std::collections::HashMap;
-use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Mutex, PoisonError};
 
 impl Store {
     /// Open a volume: superblock, replay, state, summary, root; for writing, CLEAN is cleared durably.
@@ -36,7 +37,7 @@ impl Store {
         let place = Place::of(&first);
         let replayed = journal::recover(&*device, &place, &first.geometry())?;
         let superblock = Superblock::read(&*device)?;
-        let reporter = Reporter::new(device.name(), &options);
+        let reporter = Arc::new(Reporter::new(device.name(), &options));
         if replayed != 0 {
             reporter.say(&format!(
                 "{replayed} transactions were replayed from the journal"
@@ -48,15 +49,15 @@ impl Store {
             reporter,
             device,
             options,
-            cache: Cache::default(),
+            cache: Arc::new(Cache::default()),
             running: Running::default(),
+            flight: Arc::new(Flight::default()),
             pinned: HashMap::new(),
             free_blocks: 0,
             free_inodes: 0,
             journal: None,
-            is_aborted: AtomicBool::new(false),
-            data_is_dirty: AtomicBool::new(false),
-            commits: 0,
+            is_aborted: Arc::default(),
+            data_is_dirty: Arc::default(),
             generations: 0,
         };
         store.read_state()?;
@@ -116,7 +117,7 @@ impl Store {
         }
         refuse_unknown(&self.superblock)?;
         self.superblock.refresh_backups(&*self.device)?;
-        let mut journal = Journal::open(self.device.clone(), Place::of(&self.superblock))?;
+        let journal = Journal::open(self.device.clone(), Place::of(&self.superblock))?;
         let errno = journal.errno();
         let now = (self.options.clock)();
         let writer = self.options.writer.clone();
@@ -126,7 +127,8 @@ impl Store {
                 errno.unsigned_abs()
             ));
         }
-        self.journal = Some(journal);
+        let journal = Arc::new(Mutex::new(journal));
+        self.journal = Some(Arc::clone(&journal));
         let start = self.geometry.journal_start;
         let done = self.change_state(&mut |state| {
             state.flags &= !CLEAN;
@@ -149,10 +151,8 @@ impl Store {
             return Err(error);
         }
         if errno != 0 {
-            journal = self.journal.take().ok_or(Error::Aborted)?;
-            let cleared = journal.clear_errno();
-            self.journal = Some(journal);
-            cleared?;
+            let mut journal = journal.lock().unwrap_or_else(PoisonError::into_inner);
+            journal.clear_errno()?;
         }
         Ok(())
     }
@@ -183,11 +183,13 @@ impl Store {
                 state.write_time = now;
             })?;
         }
-        let Some(mut journal) = self.journal.take() else {
+        let Some(journal) = self.journal.take() else {
             return Ok(());
         };
-        let done = journal.checkpoint();
-        done.or_else(|error| self.abort(&mut journal, error))
+        let mut locked = journal.lock().unwrap_or_else(PoisonError::into_inner);
+        let done = locked.checkpoint();
+        drop(locked);
+        done.inspect_err(|error| abort(&journal, &self.is_aborted, &self.reporter, error))
     }
 
     /// Unmount: [`Store::set_read_only`]. The store can still be read.

@@ -5,6 +5,7 @@ use super::block::{Block, Expect, Kind};
 use super::cache::Cache;
 use super::device::BlockDevice;
 use super::error::{Error, Result, corrupt, device_failure};
+use super::flight::Flight;
 use super::geometry::Geometry;
 use super::group::{self, Pinned};
 use super::inode::{Inode, Slot};
@@ -17,8 +18,8 @@ use super::state::{self, State};
 use super::summary::{self, GroupSummary};
 use super::superblock::Superblock;
 use std::collections::{HashMap, HashSet};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
 /// How a volume is opened.
@@ -188,19 +189,18 @@ pub struct Store {
     pub(super) superblock: Superblock,
     pub(super) geometry: Geometry,
     pub(super) options: OpenOptions,
-    pub(super) cache: Cache,
+    pub(super) cache: Arc<Cache>,
     pub(super) running: Running,
-    /// Per group: blocks freed since the last commit.
+    pub(super) flight: Arc<Flight>,
+    /// Per group: blocks freed since the last commit began.
     pub(super) pinned: HashMap<u32, Box<Pinned>>,
     pub(super) free_blocks: u64,
     pub(super) free_inodes: u64,
     /// None where the volume is mounted read-only.
-    pub(super) journal: Option<Journal>,
-    pub(super) is_aborted: AtomicBool,
-    pub(super) data_is_dirty: AtomicBool,
-    pub(super) reporter: Reporter,
-    /// Commits that succeeded.
-    pub(super) commits: u64,
+    pub(super) journal: Option<Arc<Mutex<Journal>>>,
+    pub(super) is_aborted: Arc<AtomicBool>,
+    pub(super) data_is_dirty: Arc<AtomicBool>,
+    pub(super) reporter: Arc<Reporter>,
     /// Counts new generations, so that no two are made from the same bytes.
     pub(super) generations: u64,
 }
@@ -214,12 +214,7 @@ impl MetaRead for Store {
         if !is_place(&self.geometry, block, expect) {
             return self.fail(corrupt(expect.kind, block, expect.ino(), "range"));
         }
-        let known = self
-            .running
-            .blocks
-            .get(&block)
-            .map(|(_, known)| known.clone());
-        if let Some(known) = known.or_else(|| self.cache.get(block)) {
+        if let Some(known) = self.known(block) {
             check_cached(&known, block, expect).or_else(|error| self.fail(error))?;
             return Ok(known);
         }
@@ -234,12 +229,7 @@ impl MetaRead for Store {
     }
 
     fn read_itable(&self, block: u64) -> Result<Arc<Block>> {
-        let known = self
-            .running
-            .blocks
-            .get(&block)
-            .map(|(_, known)| known.clone());
-        if let Some(known) = known.or_else(|| self.cache.get(block)) {
+        if let Some(known) = self.known(block) {
             return Ok(known);
         }
         let read = Arc::new(self.read_block(block, Kind::Inode, None)?);
@@ -259,6 +249,15 @@ pub(super) fn check_cached(block: &Block, at: u64, expect: Expect) -> Result<()>
 }
 
 impl Store {
+    /// A block in memory: of the running transaction, of the one under way, or as it is on the device.
+    fn known(&self, block: u64) -> Option<Arc<Block>> {
+        let running = self.running.blocks.get(&block);
+        running
+            .map(|(_, known)| known.clone())
+            .or_else(|| self.flight.block(block))
+            .or_else(|| self.cache.get(block))
+    }
+
     fn read_block(&self, at: u64, kind: Kind, ino: Option<u32>) -> Result<Block> {
         let mut block = Block::zeroed();
         let read = self.device.read_blocks(at, &mut block[..]);
@@ -279,19 +278,6 @@ impl Store {
         self.data_is_dirty.store(true, Ordering::Release);
         let written = self.device.write_blocks(block, bytes);
         written.or_else(|e| self.fail(device_failure("write", Kind::Data, block, None, &e)))
-    }
-
-    /// Make all data written durable, without a commit.
-    pub fn flush_data(&self) -> Result<()> {
-        if !self.data_is_dirty.swap(false, Ordering::AcqRel) {
-            return Ok(());
-        }
-        self.device.flush().or_else(|e| {
-            // The device may have dropped what it could not write: nothing later can make up for it.
-            self.data_is_dirty.store(true, Ordering::Release);
-            self.is_aborted.store(true, Ordering::Release);
-            self.fail(device_failure("write", Kind::Data, 0, None, &e))
-        })
     }
 
     /// Refuse changes where there can be none.
@@ -340,13 +326,21 @@ impl Store {
     /// commit and try again.
     #[must_use]
     pub fn has_pinned(&self) -> bool {
-        !self.pinned.is_empty()
+        let sealed = self.flight.sealed();
+        !self.pinned.is_empty() || sealed.is_some_and(|sealed| !sealed.pinned.is_empty())
     }
 
-    /// How often the running transaction was committed: what was done at one count is durable at a higher one.
+    /// How many commits are done: what was done after [`Store::commits_begun`] commits had begun is durable when there
+    /// are more than that.
     #[must_use]
     pub fn commits(&self) -> u64 {
-        self.commits
+        self.flight.done()
+    }
+
+    /// How many commits have begun.
+    #[must_use]
+    pub fn commits_begun(&self) -> u64 {
+        self.flight.begun()
     }
 
     /// Set an ro_compat feature bit durably: to be done before the first structure that needs it.

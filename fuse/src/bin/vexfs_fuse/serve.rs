@@ -3,8 +3,8 @@
 
 use std::io;
 use std::path::Path;
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
-use std::sync::{Arc, PoisonError};
 use std::thread;
 use std::time::Duration;
 
@@ -48,7 +48,6 @@ pub(crate) fn run(
     let volume = source::open(options, image)?;
     let served = serve(mountpoint, options, &volume, (events, inbox), ready);
     // Whatever ended the mount: what was done is made durable, and the volume left clean.
-    let mut volume = volume.write().unwrap_or_else(PoisonError::into_inner);
     let closed = volume
         .close()
         .map_err(|error| format!("cannot close the volume: {error}"));
@@ -97,17 +96,7 @@ fn commit_regularly(volume: &Shared) -> Result<(), Failure> {
         .name("commit".to_owned())
         .spawn(move || {
             while let Some(volume) = volume.upgrade() {
-                // Looked at beside the requests: whoever waits to have the volume alone holds up all that come later.
-                let is_due = match volume.read() {
-                    Ok(volume) => volume.has_older(COMMIT_AGE),
-                    // The session reports it.
-                    Err(_) => return,
-                };
-                let done = match is_due.then(|| volume.write()) {
-                    None => Ok(()),
-                    Some(Ok(mut volume)) => volume.sync_older(COMMIT_AGE),
-                    Some(Err(_)) => return,
-                };
+                let done = volume.sync_older(COMMIT_AGE);
                 if let Err(error) = done {
                     log::error!("cannot commit: {error}");
                 }

@@ -2,12 +2,14 @@
 //! Where the volume comes from: an image, a device, or memory.
 
 use std::path::Path;
-use std::sync::{Arc, RwLock};
+use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use vexfs::adapter::Shared;
 use vexfs::disk::mkfs::{self, Identity};
-use vexfs::disk::{Access, BLOCK_SIZE, DiskVolume, FileDevice, MemoryDevice, OpenOptions};
+use vexfs::disk::{
+    Access, BLOCK_SIZE, DiskVolume, FileDevice, MemoryDevice, OpenOptions, SharedVolume,
+};
 use vexfs::{AttrChange, Ino};
 
 use crate::Failure;
@@ -38,7 +40,7 @@ pub(crate) fn open(options: &MountOptions, image: Option<&Path>) -> Result<Share
     let volume = DiskVolume::open(Arc::new(device), how, options.atime())
         .map_err(|error| format!("cannot mount {shown}: {error}"))?;
     log::debug!("{volume:?}");
-    Ok(Arc::new(RwLock::new(volume)))
+    Ok(Arc::new(SharedVolume::new(volume)))
 }
 
 /// A volume that mkfs makes in memory: what is never written takes none, and what is freed is given back.
@@ -71,7 +73,7 @@ fn in_memory(options: &MountOptions) -> Result<Shared, Failure> {
     });
     done.map_err(failed)?;
     log::debug!("{volume:?}");
-    Ok(Arc::new(RwLock::new(volume)))
+    Ok(Arc::new(SharedVolume::new(volume)))
 }
 
 fn how(options: &MountOptions) -> OpenOptions {

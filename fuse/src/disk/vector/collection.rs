@@ -44,7 +44,7 @@ pub struct Collection {
     pub shape: Shape,
     owners: Vec<u32>,
     free: BinaryHeap<Reverse<u32>>,
-    /// Freed slots, each with the number of commits after which it may be taken.
+    /// Freed slots, each with the number of commits that had begun by then: more must be done before it may be taken.
     pinned: Vec<(u64, u32)>,
     values: Option<Values>,
     last_used: AtomicU64,
@@ -80,7 +80,7 @@ impl Collection {
             .filter(|(owner, _)| **owner == 0)
             .map(|(_, slot)| slot);
         // Which of these were freed since the last commit is not known any more.
-        let pinned = empty.map(|slot| (store.commits(), slot)).collect();
+        let pinned = empty.map(|slot| (store.commits_begun(), slot)).collect();
         let mut collection = Collection {
             dir,
             ino,
@@ -91,7 +91,7 @@ impl Collection {
             values: None,
             last_used: AtomicU64::new(0),
         };
-        if !store.has_changes() {
+        if !store.has_changes() && store.commits() == store.commits_begun() {
             collection.unpin(store.commits() + 1);
         }
         Ok(collection)

@@ -7,6 +7,7 @@
 //! - `names.rs`, `namespace.rs`, `rename.rs`: names
 //! - `content.rs`, `listing.rs`, `allocate.rs`: bytes, listings; space given and taken
 //! - `vectors/`: vector collections
+//! - `shared.rs`: the lock for several threads
 //!
 //! Every operation is one transaction, or several of which each leaves the volume right; the orphan list finishes what
 //! a crash cuts off. Contents go to the device at once, and the commit makes them durable before what refers to them.
@@ -19,6 +20,7 @@ mod listing;
 mod names;
 mod namespace;
 mod rename;
+mod shared;
 mod vectors;
 
 use std::collections::{BTreeMap, HashSet};
@@ -35,6 +37,7 @@ use crate::error::Error;
 use crate::types::{AtimePolicy, Ino, SpaceReport};
 
 pub use self::names::{MAX_NAME, MAX_SYMLINK};
+pub use self::shared::SharedVolume;
 pub use self::vectors::{Add, Done, Keys};
 
 /// Largest file in bytes.
@@ -203,17 +206,6 @@ impl DiskVolume {
     pub fn sync(&mut self) -> Result<()> {
         // Also of a volume that takes no changes any more: what an earlier caller's failed sync has lost is lost for all.
         self.store.commit()
-    }
-
-    /// Commits if changes wait for longer than `age`.
-    ///
-    /// # Errors
-    /// Writing failed.
-    pub fn sync_older(&mut self, age: Duration) -> Result<()> {
-        match self.has_older(age) {
-            true => self.sync(),
-            false => Ok(()),
-        }
     }
 
     /// Whether changes wait for longer than `age`.

@@ -136,11 +136,11 @@ impl DiskVolume {
             let shape = filling.run(tx, collection, entries)?;
             Ok((filling, shape))
         });
-        let commits = self.store.commits();
+        let begun = self.store.commits_begun();
         let collection = self.collections.get(&self.store, dir, &inode)?;
         match filled {
             Ok((filling, shape)) => {
-                collection.apply(&filling.changes, shape, commits);
+                collection.apply(&filling.changes, shape, begun);
                 collection.give_back(&taken[filling.members.len()..]);
                 Ok(filling.members)
             }

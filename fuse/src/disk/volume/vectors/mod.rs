@@ -197,8 +197,8 @@ impl DiskVolume {
     /// Follows a finished operation in which a member lost its vector.
     pub(super) fn vector_freed(&mut self, freed: Option<Freed>) {
         if let Some(Freed { dir, slot }) = freed {
-            let commits = self.store.commits();
-            self.collections.freed(dir, slot, commits);
+            let begun = self.store.commits_begun();
+            self.collections.freed(dir, slot, begun);
         }
     }
 }
