@@ -114,3 +114,44 @@ fn a_search_beside_others_finds_what_a_search_alone_does_once_the_collection_is_
         .expect("is loaded")
         .expect_err("another dimension");
 }
+
+#[test]
+fn a_collection_is_loaded_beside_others_and_kept_only_unchanged() {
+    let device: Arc<dyn BlockDevice> = Arc::new(format(4096));
+    let mut volume = open(&device).expect("opens");
+    let dir = collection(&mut volume, "c", 2, Metric::L2);
+    for id in 0..40 {
+        add(&mut volume, dir, id, &[id as f32, 1.0]);
+    }
+    volume.close().expect("closes");
+    let mut volume = open(&device).expect("opens");
+    let query = Query {
+        vector: &[7.2, 1.0],
+        k: 1,
+        after: None,
+    };
+    let load = |volume: &DiskVolume| volume.load_collection(dir).expect("reads");
+    for change in ["unlink", "add", "remove"] {
+        let old = load(&volume).expect("is not loaded");
+        match change {
+            "unlink" => volume.unlink(dir, OsStr::new("7")).expect("unlinks"),
+            "add" => drop(add(&mut volume, dir, 7, &[7.1, 1.0])),
+            _ => {
+                let nearest = volume.lookup(dir, OsStr::new("7")).expect("is there").ino;
+                volume.vector_remove(dir, &[nearest.0]).expect("removes");
+            }
+        }
+        assert!(!volume.keep_collection(old), "changed by {change}");
+        assert!(volume.search_ready(dir, query).is_none());
+        // Loaded anew each time: the volume is opened again.
+        volume.close().expect("closes");
+        volume = open(&device).expect("opens");
+    }
+    let loaded = load(&volume).expect("is not loaded");
+    assert!(volume.keep_collection(loaded));
+    assert!(load(&volume).is_none(), "it is ready");
+    let ready = volume.search_ready(dir, query).expect("is ready");
+    let (found, scanned) = ready.expect("searches");
+    assert_eq!(scanned, 39);
+    assert!((found[0].distance - 0.64).abs() < 1e-5, "8 is the nearest");
+}

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Collections that are in use, in memory: whose the slots are, which can be taken, and the vectors themselves as long as
+//! A collection that is in use, in memory: whose the slots are, which can be taken, and the vectors themselves as long as
 //! the bound on memory allows. It mirrors what finished operations have left; whoever changes a store says so here.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BinaryHeap, HashMap};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::collections::{BTreeMap, BinaryHeap};
+use std::sync::atomic::AtomicU64;
 
 use super::bytes::{self, extend_values};
 use super::search::{Found, Query, Rows, Search, scale};
@@ -18,7 +18,7 @@ const CHUNK: usize = 1 << 20;
 
 /// Vectors in memory, as they are on disk.
 #[derive(Debug, Default)]
-struct Values {
+pub(super) struct Values {
     /// `stride / 4` elements a slot.
     elements: Vec<f32>,
     scales: Vec<f64>,
@@ -46,8 +46,8 @@ pub struct Collection {
     free: BinaryHeap<Reverse<u32>>,
     /// Freed slots, each with the number of commits that had begun by then: more must be done before it may be taken.
     pinned: Vec<(u64, u32)>,
-    values: Option<Values>,
-    last_used: AtomicU64,
+    pub(super) values: Option<Values>,
+    pub(super) last_used: AtomicU64,
 }
 
 impl Collection {
@@ -71,7 +71,7 @@ impl Collection {
         Ok((ino, store))
     }
 
-    fn load(store: &Store, dir: u32, inode: &Inode) -> Result<Collection> {
+    pub(super) fn load(store: &Store, dir: u32, inode: &Inode) -> Result<Collection> {
         let (ino, inode) = Self::store_of(store, dir, inode)?;
         let shape = Shape::read(store, ino, &inode)?;
         let owners = StoreRef { ino, inode: &inode }.owners(store, &shape)?;
@@ -214,7 +214,7 @@ impl Collection {
         Ok(out)
     }
 
-    fn read_values(&self, store: &Store, inode: &Inode) -> Result<Values> {
+    pub(super) fn read_values(&self, store: &Store, inode: &Inode) -> Result<Values> {
         let mut values = Values::default();
         values
             .elements
@@ -298,119 +298,7 @@ impl Collection {
     }
 
     /// Bytes that its vectors take in memory.
-    fn bytes(&self) -> u64 {
+    pub(super) fn bytes(&self) -> u64 {
         u64::from(self.shape.slots) * (u64::from(self.shape.stride()) + 8)
-    }
-}
-
-/// All collections in use.
-#[derive(Debug)]
-pub(crate) struct Collections {
-    open: HashMap<u32, Collection>,
-    /// Bytes of vectors in memory at most.
-    bound: u64,
-    /// Counts uses.
-    clock: AtomicU64,
-}
-
-impl Collections {
-    pub(crate) fn new(bound: u64) -> Self {
-        Self {
-            open: HashMap::new(),
-            bound,
-            clock: AtomicU64::new(0),
-        }
-    }
-
-    /// The collection of a directory, for changing it.
-    ///
-    /// # Errors
-    /// Reading failed, or a check did.
-    pub(crate) fn get(
-        &mut self,
-        store: &Store,
-        dir: u32,
-        inode: &Inode,
-    ) -> Result<&mut Collection> {
-        use std::collections::hash_map::Entry;
-        let now = self.tick();
-        let collection = match self.open.entry(dir) {
-            Entry::Occupied(known) => known.into_mut(),
-            Entry::Vacant(unknown) => unknown.insert(Collection::load(store, dir, inode)?),
-        };
-        *collection.last_used.get_mut() = now;
-        Ok(collection)
-    }
-
-    fn tick(&self) -> u64 {
-        self.clock.fetch_add(1, Ordering::Relaxed) + 1
-    }
-
-    /// The collection of a directory if it can be searched as it is: [`Collections::get_whole`] would change nothing.
-    pub(crate) fn ready(&self, dir: u32) -> Option<&Collection> {
-        let collection = self.open.get(&dir)?;
-        if collection.values.is_some() != (collection.bytes() <= self.bound) {
-            return None;
-        }
-        collection.last_used.store(self.tick(), Ordering::Relaxed);
-        Some(collection)
-    }
-
-    /// The same with the vectors in memory, if there is room for them; others give way.
-    ///
-    /// # Errors
-    /// As for [`Collections::get`].
-    pub(crate) fn get_whole(
-        &mut self,
-        store: &Store,
-        dir: u32,
-        inode: &Inode,
-    ) -> Result<&Collection> {
-        let bound = self.bound;
-        let collection = self.get(store, dir, inode)?;
-        let bytes = collection.bytes();
-        if collection.values.is_none() && bytes <= bound {
-            self.make_room(dir, bytes);
-            let collection = self.get(store, dir, inode)?;
-            let inode = store.read_inode(collection.ino)?;
-            collection.values = Some(collection.read_values(store, &inode)?);
-        } else if bytes > bound {
-            // It has grown.
-            collection.values = None;
-        }
-        self.get(store, dir, inode).map(|collection| &*collection)
-    }
-
-    /// Drops vectors of others, longest unused first, until `bytes` more fit.
-    fn make_room(&mut self, dir: u32, bytes: u64) {
-        loop {
-            let others = self.open.values_mut();
-            let held = others.filter(|other| other.dir != dir && other.values.is_some());
-            let mut held: Vec<&mut Collection> = held.collect();
-            if held.iter().map(|other| other.bytes()).sum::<u64>() + bytes <= self.bound {
-                return;
-            }
-            match held
-                .iter_mut()
-                .min_by_key(|other| other.last_used.load(Ordering::Relaxed))
-            {
-                Some(oldest) => oldest.values = None,
-                None => return,
-            }
-        }
-    }
-
-    /// A member lost its vector otherwise than through the collection.
-    pub(crate) fn freed(&mut self, dir: u32, slot: u32, commits: u64) {
-        if let Some(collection) = self.open.get_mut(&dir) {
-            let mut shape = collection.shape;
-            shape.live = shape.live.saturating_sub(1);
-            collection.apply(&[Change::Free(slot)], shape, commits);
-        }
-    }
-
-    /// The collection is gone, or its copy in memory not to be trusted.
-    pub(crate) fn forget(&mut self, dir: u32) {
-        self.open.remove(&dir);
     }
 }

@@ -18,7 +18,9 @@ pub(super) use self::members::{Freed, collection_of, detach, may_move, remove_st
 use super::{DiskVolume, transact};
 use crate::disk::dir;
 use crate::disk::layout::RO_COMPAT_VECTOR;
-use crate::disk::vector::{Collection, Found, Metric, Query, Shape, StoreRef, bytes, vector_crc};
+use crate::disk::vector::{
+    Collection, Found, Loaded, Metric, Query, Shape, StoreRef, bytes, vector_crc,
+};
 use crate::disk::{
     Error, FLAG_COLLECTION, FLAG_STORE, FileType, Inode, Kind, MetaRead, Result, Store, corrupt,
 };
@@ -138,6 +140,22 @@ impl DiskVolume {
             }
             Err(error) => Some(Err(error)),
         }
+    }
+
+    /// Reads a collection that is not ready for [`DiskVolume::search_ready`], so that nothing changes yet; None: it is
+    /// ready, or cannot be made so here. [`DiskVolume::keep_collection`] then makes it ready.
+    ///
+    /// # Errors
+    /// EMEDIUMTYPE; reading failed.
+    pub fn load_collection(&self, dir: Ino) -> Result<Option<Loaded>> {
+        let (dir, inode) = self.collection_dir(dir)?;
+        self.collections.load(&self.store, dir, &inode)
+    }
+
+    /// Keeps what was loaded. False if a collection may have changed since.
+    #[must_use]
+    pub fn keep_collection(&mut self, loaded: Loaded) -> bool {
+        self.collections.keep(loaded)
     }
 
     /// A member of a collection: ENOENT for everything else.
