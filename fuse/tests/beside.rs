@@ -35,7 +35,11 @@ fn a_read_waits_for_its_turn_only_where_it_has_to_note_the_time() {
     );
     let before = volume.attr(file).expect("is there").atime;
     assert_eq!(volume.read_quietly(file, 0, 9).expect("reads"), b"hello");
-    assert_eq!(volume.attr(file).expect("is there").atime, before, "O_NOATIME");
+    assert_eq!(
+        volume.attr(file).expect("is there").atime,
+        before,
+        "O_NOATIME"
+    );
     assert_eq!(volume.read(file, 0, 9).expect("reads"), b"hello");
     let again = volume.read_unnoted(file, 1, 9).expect("nothing to note");
     assert_eq!(again.expect("reads"), b"ello");
