@@ -56,7 +56,7 @@ def _requested() -> list[str]:
     for word in sys.argv[1:]:
         if word == "--":
             break
-        found += CI_STAGES if word == "ci" else [word] if word in STAGES else []
+        found += CI_STAGES if word in ("ci", "ci.run") else ["matrix"] if word == "ci.matrix" else [word] if word in STAGES else []
     return found
 
 
@@ -142,13 +142,40 @@ def verify(ctx: Context, explain: str = "", release: bool = False, json: bool = 
 
 
 @_task(
-    help={"require-kvm": "Fail instead of emulating where KVM does not work.", "skip-bench": "Leave out the benchmarks.", **_COLD, **_JSON}
+    name="run",
+    help={"require-kvm": "Fail instead of emulating where KVM does not work.", "skip-bench": "Leave out the benchmarks.", **_COLD, **_JSON},
 )
 def ci(ctx: Context, require_kvm: bool = False, skip_bench: bool = False, cold: bool = False, slots: int = 1, json: bool = False) -> None:
     """Do everything in one run: build, verify, image, VM, deploy, validate, bench, report."""
     from ci.pipeline import whole
 
     whole.run(_session(), require_kvm=require_kvm, skip_bench=skip_bench, cold=cold, slots=slots)
+
+
+@_task(
+    name="matrix",
+    help={
+        "kernel": "Only these kernels (a,b); 'all' also those on request.",
+        "suite": "Only these suites (a,b); 'all' also those on request.",
+        "shards": "Divide each suite into up to so many cells.",
+        "changed-since": "Leave out the cells that no file changed since this revision concerns; says which and why.",
+        "fresh": "Give each suite that has a seed one that was never tried.",
+        **_JSON,
+    },
+)
+def ci_matrix(
+    ctx: Context,
+    kernel: str = "",
+    suite: str = "",
+    shards: int = 1,
+    changed_since: str = "",
+    fresh: bool = False,
+    json: bool = False,
+) -> None:
+    """Print the cells that a farm is to run, as JSON for GitHub's strategy.matrix; report --merge joins their records."""
+    from ci.pipeline import farm
+
+    farm.matrix(_session(), kernel=kernel, suite=suite, shards=shards, changed_since=changed_since, fresh=fresh)
 
 
 @_task(help={"fetch": "Download or build this kernel of vexci.yaml now (a,b or 'all'), a newer one where there is one."})
@@ -185,6 +212,7 @@ def deploy(ctx: Context, guest: str = "default", json: bool = False) -> None:
         "repeat": "Run all of it so many times: how often each case fails, with a confidence interval.",
         "replay": "Run just the sequence of this reproducer of the suite differential.",
         "guest": "Use this running guest (see vm.up) instead of a fresh one.",
+        "cell": "Run this cell of ci.matrix, and nothing else.",
         **_KERNEL,
         **_FEATURES,
         **_KVM,
@@ -210,11 +238,16 @@ def validate(
     slots: int = 1,
     core: bool = False,
     repeat: int = 1,
+    cell: str = "",
     json: bool = False,
 ) -> None:
     """Build, verify, and run the validation suites in a disposable guest."""
-    from ci.pipeline import person
+    from ci.pipeline import farm, person
 
+    if cell:
+        beside = (suite, only, test, options, seed, replay, guest, kernel, features)
+        farm.validate(_session(), cell, beside=any(beside), require_kvm=require_kvm, cold=cold, slots=slots)
+        return
     person.validate(
         _session(),
         suite=suite,
@@ -273,13 +306,19 @@ def bench(
         "run-id": "The run to report on; the newest with results where none is given.",
         "executive": "Also write the summary on one page, as HTML and PDF; refused where results are missing, stale or unequal.",
         "compare": "Judge two runs beside each other: --compare RUN1 RUN2.",
+        "merge": "Join the records below these folders (a,b), those of ci.matrix's cells, into one with one verdict.",
     },
     iterable=("compare",),
 )
-def report(ctx: Context, run_id: str = "", executive: bool = False, compare: list[str] | None = None) -> None:
+def report(ctx: Context, run_id: str = "", executive: bool = False, compare: list[str] | None = None, merge: str = "") -> None:
     """Write summary.md, report.html and the numbers as CSV and JSON from a run's record; nothing is run again."""
-    from ci.pipeline import reporting
+    from ci.pipeline import farm, reporting
 
+    if merge:
+        if run_id or executive or compare:
+            raise Exit("report --merge stands alone: leave out --run-id, --executive and --compare", code=2)
+        farm.merge(_session(), merge)
+        return
     reporting.report(_session(), run_id, executive=executive, compare=compare or ())
 
 
@@ -406,6 +445,14 @@ def vm_prune(ctx: Context, all: bool = False) -> None:
     person.prune(_session(), everything=all)
 
 
-ns = Collection(build, verify, kernels, ci, dev, doctor, deploy, validate, bench, report, runs, clean, test, lint)
+def _collection(name: str, default: Task[Any], *others: Task[Any]) -> Collection:
+    """Tasks of one name, of which the first is called by that name alone."""
+    made = Collection(name, *others)
+    made.add_task(default, default=True)
+    return made
+
+
+ns = Collection(build, verify, kernels, dev, doctor, deploy, validate, bench, report, runs, clean, test, lint)
+ns.add_collection(_collection("ci", ci, ci_matrix))
 ns.add_collection(Collection("image", image_build, image_list))
 ns.add_collection(Collection("vm", vm_up, vm_list, vm_ssh, vm_console, vm_down, vm_prune))

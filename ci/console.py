@@ -75,6 +75,11 @@ def on_github() -> bool:
     return os.environ.get("GITHUB_ACTIONS") == "true"
 
 
+def escaped(text: str) -> str:
+    """Text as a workflow command of GitHub takes it."""
+    return text.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
+
+
 def line(text: str, style: str = "") -> None:
     """One line of plain text (no markup is interpreted)."""
     _console().print(text, style=style or None, markup=False)
@@ -105,8 +110,7 @@ def error(message: str, *, where: str = "", hint: str = "", verdict: Verdict = V
         if where:
             file, _, number = where.partition(":")
             place = f" file={file},line={number.split(':')[0] or 1}"
-        escaped = message.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
-        line(f"::error{place}::{escaped}")
+        line(f"::error{place}::{escaped(message)}")
     text = Text(f"{verdict.value}: ", style=STYLES[verdict])
     text.append(f"{where}: {message}" if where else message, style="default")
     _console().print(text)

@@ -117,6 +117,7 @@ TASKS: dict[str, Wanted] = {
     "bench": _ALL,
     "dev": _ALL,
     "ci": _ALL,
+    "ci.matrix": NOTHING,
     "test": Wanted(TEST, ("base", "vm", "dev")),
     "test --quick": Wanted((*BUILD, *SPECIMENS), ("base", "dev")),
 }

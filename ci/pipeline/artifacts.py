@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -111,7 +111,7 @@ def present(session: Session) -> list[Artifact]:
         for record in reversed(read_records(session.manifest.root)):
             known = [row for stage in record["stages"] if stage["name"] == "build" for row in stage["results"].get("known", [])]
             if record["artifacts"] or known:
-                session.artifacts = [_from_record(row) for row in record["artifacts"]]
+                session.artifacts = [from_record(row) for row in record["artifacts"]]
                 session.known = known
                 break
         else:
@@ -119,7 +119,8 @@ def present(session: Session) -> list[Artifact]:
     return session.artifacts
 
 
-def _from_record(row: dict[str, object]) -> Artifact:
+def from_record(row: Mapping[str, object]) -> Artifact:
+    """An artifact as a record has it."""
     values = dict(row)
     values["path"] = Path(str(row["path"]))
     values["kind"] = Kind(row["kind"])

@@ -84,7 +84,7 @@ def _of(session: Session, suite: SuiteSpec, request: Request, machine_kernel: st
     for kernel in _kernels(suite, request, machine_kernel):
         built = {artifact_spec.name: (artifact_spec, artifact) for artifact_spec, artifact in for_guest(session, kernel)}
         for name in suite.artifacts:
-            if request.only not in ("", name):
+            if request.only and name not in request.only.split(","):
                 continue
             if name not in built:
                 raise UsageError(f"{name} was not built for the kernel {kernel}", hint=f"list it under artifacts.{name}.kernels")
@@ -92,7 +92,7 @@ def _of(session: Session, suite: SuiteSpec, request: Request, machine_kernel: st
             if suite.name in suites.TOGETHER:  # one run for all of its artifacts
                 break
         for name in suite.references:
-            if request.only in ("", name):
+            if not request.only or name in request.only.split(","):
                 yield Item(spec, kernel, name, None)
 
 

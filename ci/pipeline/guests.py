@@ -62,7 +62,7 @@ def check_request(session: Session, *, suite: str = "", artifact: str = "", benc
     references = [name for item in manifest.suites for name in item.references]
     asked = (
         *(("suite", name, [*(item.name for item in manifest.suites), ALL_SUITES]) for name in suite.split(",")),
-        ("artifact", artifact, [*(item.name for item in manifest.artifacts), *references]),
+        *(("artifact", name, [*(item.name for item in manifest.artifacts), *references]) for name in artifact.split(",")),
         ("benchmark", benchmark, [item.name for item in manifest.benchmarks]),
     )
     for what, name, known in asked:

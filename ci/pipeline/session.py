@@ -10,8 +10,9 @@ import sys
 import traceback
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
-from ci import config, console, host, leftovers, process, revision, store
+from ci import config, console, github, host, leftovers, process, revision, store
 from ci import vm as _vm  # noqa: F401  (knows how guests that a killed run left behind are released)
 from ci.errors import Hang, VexciError
 from ci.manifest import Manifest
@@ -104,8 +105,18 @@ class Session:
             console.error(f"the end of this run could not be recorded: {trouble.message}", hint=trouble.hint, verdict=trouble.verdict)
             return
         data = self.record.snapshot()
+        self._tell_github(data)
         place = self.record.run.path.relative_to(self.manifest.root)
         console.verdict_line(final, f"{data['command'].removeprefix('./inv ')}: {place}/record.json", data["seconds"])
         if self.json:
             json.dump(data, sys.stdout, indent=2)
             print()
+
+    def _tell_github(self, data: dict[str, Any]) -> None:
+        """The summary of the workflow's run, and annotations in the change that it is about."""
+        if console.on_github():
+            from ci.report import markdown
+            from ci.report.view import view
+
+            github.annotate(data)
+            github.summary(markdown.render(view(data, self.record.run.path)))

@@ -52,7 +52,7 @@ def validate(pool: Pool, request: Request | None = None, *, repeat: int = 1) -> 
                 distribute(pool, todo, work.one, kernel=lambda item: item.kernel)
         finally:
             _say_overhead(stage, work.results, (time.monotonic() - begin) * slots)
-            stage.evidence += _for_other_programs(session.record.run, work.results)
+            stage.evidence += for_other_programs(session.record.run, work.results)
         stage.checks += ledger.checks(manifest.root / known.FILE)
         if repeat > 1:
             _show_rates(stage, work.results)
@@ -177,7 +177,7 @@ def _say_overhead(stage: Stage, results: Sequence[SuiteResult], available: float
         console.note(f"{available:.0f} s of slots: {parts}")
 
 
-def _for_other_programs(run: RunFolder, results: list[SuiteResult]) -> list[Evidence]:
+def for_other_programs(run: RunFolder, results: list[SuiteResult]) -> list[Evidence]:
     """The cases that ran so far, as JUnit XML and KTAP."""
     written = []
     for kind, name, text in (("junit", "junit.xml", cases_of.junit(results)), ("ktap", "results.ktap", cases_of.ktap(results))):
