@@ -49,7 +49,7 @@ def _append(variable: str, text: str) -> None:
 
 
 def annotate(record: Mapping[str, Any]) -> None:
-    """One annotation for each check of a record that names a place and is not good: a warning where it does not decide."""
+    """One annotation for each check of a record that names a place and is not good: a warning where it is known."""
     if console.on_github():
         for line in commands(record):
             console.line(line)
@@ -62,7 +62,7 @@ def commands(record: Mapping[str, Any]) -> Iterator[str]:
             match = _PLACE.fullmatch(check["detail"])
             if match is None or check["verdict"] in ("pass", "skip"):
                 continue
-            level = "error" if check["required"] and check["verdict"] != "known" else "warning"
+            level = "warning" if check["verdict"] == "known" else "error"
             title = f"{check['id']} {check['name']}"
             facts = f"file={_fact(match['file'])},line={match['line']},title={_fact(title)}"
             yield f"::{level} {facts}::{escaped(match['text'])}"

@@ -30,10 +30,13 @@ def stage(session: Session, failure: VexciError | None) -> None:
             record.skip(name, f"not reached: {failure}")
     with record.stage("report") as stage, console.group("report"):
         content = record.preview(failure.verdict if failure else None, str(failure) if failure else "")
-        for path in reports.write(content, record.run.path, store.read_records(session.manifest.root)):
+        written = list(reports.write(content, record.run.path, store.read_records(session.manifest.root)))
+        for path in written:
             stage.evidence.append(record.run.evidence("report", path))
             console.line(f"wrote {path.relative_to(session.manifest.root)}")
         stage.detail = "summary.md and report.html"
+    # What GitHub shows on the page of a workflow's run.
+    console.line(next(path for path in written if path.name == "summary.md").read_text())
 
 
 def report(session: Session, run_id: str, *, executive: bool = False, compare: Sequence[str] = ()) -> None:

@@ -105,15 +105,20 @@ class Session:
             console.error(f"the end of this run could not be recorded: {trouble.message}", hint=trouble.hint, verdict=trouble.verdict)
             return
         data = self.record.snapshot()
-        self._tell_github(data)
+        self._tell_others(data)
         place = self.record.run.path.relative_to(self.manifest.root)
         console.verdict_line(final, f"{data['command'].removeprefix('./inv ')}: {place}/record.json", data["seconds"])
         if self.json:
             json.dump(data, sys.stdout, indent=2)
             print()
 
-    def _tell_github(self, data: dict[str, Any]) -> None:
-        """The summary of the workflow's run, and annotations in the change that it is about."""
+    def _tell_others(self, data: dict[str, Any]) -> None:
+        """Findings in the form that other programs read; on GitHub also the summary of the workflow's run, and annotations."""
+        from ci.report import sarif
+
+        findings = sarif.render(data)
+        if findings:
+            store.atomic_write(self.record.run.path / "findings.sarif", findings)
         if console.on_github():
             from ci.report import markdown
             from ci.report.view import view

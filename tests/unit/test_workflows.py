@@ -3,24 +3,25 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import re
 import shlex
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
-from ci import packages
-
 pytestmark = pytest.mark.unit
 
 PROJECT = Path(__file__).resolve().parents[2]
 WORKFLOWS = sorted((PROJECT / ".github/workflows").glob("*.y*ml"))
 # Put together here, so that this file does not hold what it forbids.
-FORBIDDEN = ["|| " + "true", "continue-on-" + "error", "TO" + "DO", "FIX" + "ME", "XX" + "X"]
+CONTINUE = "continue-on-" + "error"
+FORBIDDEN = ["|| " + "true", CONTINUE, "TO" + "DO", "FIX" + "ME", "XX" + "X"]
 # The kernel's own rule: what is linked into it says so. Everything else is Apache.
 KERNEL_CODE = ("kernel/", "tests/zoo/kernel", "tests/zoo/modules/", "examples/adopting/driver/", "examples/adopting/legacy/")
 QUOTING = {"ci/build/stamp.py"}  # its hint to the user names the habit that this test forbids
@@ -48,6 +49,20 @@ def text_of(name: str) -> str | None:
     return None if b"\0" in data else data.decode(errors="replace")
 
 
+@functools.lru_cache(maxsize=1)
+def tasks() -> set[str]:
+    """What `./inv --list` has."""
+    import tasks as project
+
+    return {*project.ns.task_names, *(alias for task in project.ns.task_names for alias in project.ns.task_names[task])}
+
+
+# More than reading is for a job whose whole purpose it is, and each one has its reason here.
+RIGHTS = {
+    "security-events": "shows findings in the code",
+}
+
+
 class TestWorkflows:
     def test_there_is_one(self) -> None:
         assert WORKFLOWS and steps()
@@ -58,10 +73,7 @@ class TestWorkflows:
         for where, command in commands:
             words = shlex.split(command)
             assert words[0] == "./inv" and "\n" not in command.strip(), f"{where}: {command}"
-            tasks = [word for word in words[1:] if not word.startswith("-")]
-            for task in tasks:
-                known = task in packages.TASKS or task.partition(".")[0] in packages.TASKS or task in ("doctor", "report", "runs", "clean")
-                assert known, f"{where}: {task} is no task"
+            assert words[1] in tasks(), f"{where}: {words[1]} is no task"
 
     def test_every_action_is_pinned_to_a_commit_with_its_version_beside_it(self) -> None:
         lines = [line for path in WORKFLOWS for line in path.read_text().splitlines() if "uses:" in line]
@@ -74,7 +86,9 @@ class TestWorkflows:
         workflow = yaml.safe_load(path.read_text())
         assert workflow["permissions"] == {"contents": "read"}
         for name, job in workflow["jobs"].items():
-            assert "permissions" not in job, f"{name} asks for rights of its own"
+            own = job.get("permissions", {"contents": "read"})
+            writing = {right for right, kind in own.items() if kind == "write"}
+            assert writing <= set(RIGHTS) and own["contents"] == "read", f"{name} asks for rights of its own"
             assert 0 < job["timeout-minutes"] <= 90, f"{name} may run for ever"
         assert "pull_request_target" not in path.read_text(), "that runs strangers' code with our rights"
 
@@ -87,8 +101,45 @@ class TestWorkflows:
         kept = [step for _, step in steps() if "actions/upload-artifact" in step.get("uses", "")]
         assert kept
         for step in kept:
-            assert step["if"] == "always()" and step["with"]["path"] == ".runs"
+            assert step["if"] == "always()" and step["with"]["path"] == ".runs", step
             assert step["with"]["include-hidden-files"] is True, "without it the action leaves out what lies below a dot"
+
+    def test_no_step_only_talks_or_hides_a_failure(self) -> None:
+        for where, step in steps():
+            assert "uses" in step or "run" in step, where
+            words = shlex.split(step.get("run", "./inv"))
+            assert not {";", "&&", "||", "|", "echo", "true", "exit"} & set(words), f"{where}: {step['run']}"
+            assert CONTINUE not in step, where
+        for path in WORKFLOWS:
+            for name, job in yaml.safe_load(path.read_text())["jobs"].items():
+                assert CONTINUE not in job, f"{path.name}:{name}"
+
+    def test_caches_are_keyed_by_what_they_hold(self) -> None:
+        cached = [step for _, step in steps() if "actions/cache" in step.get("uses", "")]
+        assert cached
+        for step in cached:
+            assert "hashFiles(" in step["with"]["key"] and "restore-keys" not in step["with"], step
+
+    @pytest.mark.parametrize(
+        "linter",
+        [
+            ["zizmor", "--offline", "--no-progress", "--persona", "regular"],
+            ["actionlint", "-shellcheck=", "-pyflakes="],
+            ["check-jsonschema", "--builtin-schema", "vendor.github-workflows"],
+        ],
+        ids=lambda words: words[0],
+    )
+    def test_linters_find_nothing(self, linter: list[str]) -> None:
+        program = Path(sys.executable).with_name(linter[0])
+        done = subprocess.run([program, *linter[1:], *WORKFLOWS], cwd=PROJECT, capture_output=True, text=True, timeout=60)
+        assert done.returncode == 0, done.stdout + done.stderr
+
+    def test_a_linter_would_see_a_mistake(self, tmp_path: Path) -> None:
+        bad = tmp_path / "bad.yml"
+        bad.write_text(WORKFLOWS[0].read_text().replace("runs-on: ubuntu-24.04", "runs-on: ubuntu-24.04\n    runs_on: x", 1))
+        program = Path(sys.executable).with_name("actionlint")
+        done = subprocess.run([program, "-shellcheck=", bad], cwd=PROJECT, capture_output=True, text=True, timeout=60)
+        assert done.returncode == 1 and "runs_on" in done.stdout
 
     def test_nothing_of_a_stranger_s_text_reaches_a_command(self) -> None:
         for where, step in steps():
@@ -136,3 +187,17 @@ class TestEveryFile:
         modules = [name for name in project_files() if name.startswith("ci/") and name.endswith(".py")]
         lines = {name: len((PROJECT / name).read_text().splitlines()) for name in modules}
         assert not {name: count for name, count in lines.items() if count >= 400}
+
+
+def test_the_gitlab_example_is_one_that_gitlab_reads(tmp_path: Path) -> None:
+    text = (PROJECT / "docs/ci.md").read_text()
+    example = re.search(r"```yaml\n(.*?)```", text, re.DOTALL)
+    assert example is not None
+    file = tmp_path / ".gitlab-ci.yml"
+    file.write_text(example[1])
+    program = Path(sys.executable).with_name("check-jsonschema")
+    argv = [program, "--builtin-schema", "vendor.gitlab-ci", "--data-transform", "gitlab-ci", file]
+    done = subprocess.run(argv, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stdout + done.stderr
+    commands = re.findall(r'"(\./inv [\w.]+)', example[1])
+    assert len(commands) == 3 and {command.split()[1] for command in commands} <= tasks()
