@@ -20,7 +20,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from types import FrameType
 from typing import IO
 
 import psutil
@@ -28,6 +27,9 @@ import psutil
 from ci import leftovers
 from ci.errors import Hang, InfrastructureError, Interrupted, UsageError
 from ci.flood import Flood
+from ci.signals import Signals as Signals
+from ci.signals import cancelled as cancelled
+from ci.signals import signals as signals
 
 POLL_SECONDS = 0.05
 # A look at a whole tree reads /proc of every process on the machine: of the watcher's time it may take one part in so many.
@@ -36,53 +38,6 @@ KILL_GRACE_SECONDS = 3.0
 DEFAULT_LOG_LIMIT = 256 << 20
 
 Diagnose = Callable[[psutil.Process], tuple[Path, ...]]
-
-
-class Signals:
-    """Turns signals into Interrupted, but never between the birth of a process and our note of it."""
-
-    def __init__(self) -> None:
-        self._held = 0
-        self._waiting = ""
-        self._ending = False
-
-    def take_over(self) -> None:
-        """Handle SIGINT, SIGTERM and SIGHUP from now on."""
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            signal.signal(number, self._arrive)
-
-    def ignore_from_now(self) -> None:
-        """The tool is ending and cleans up: a second Ctrl-C must not stop that."""
-        self._ending = True
-
-    def _arrive(self, number: int, _frame: FrameType | None) -> None:
-        if self._ending:
-            return
-        if self._held:
-            self._waiting = signal.Signals(number).name
-            return
-        self._ending = True
-        raise Interrupted(signal.Signals(number).name)
-
-    @contextmanager
-    def held(self) -> Iterator[None]:
-        """Let a signal wait until the body has ended. Signals reach the main thread alone, so elsewhere there is nothing to hold."""
-        if threading.current_thread() is not threading.main_thread():
-            yield
-            return
-        self._held += 1
-        try:
-            yield
-        finally:
-            self._held -= 1
-        if self._waiting and not self._held:
-            self._ending = True
-            raise Interrupted(self._waiting)
-
-
-signals = Signals()
-# Set while the tool ends what its other threads run; they see it within POLL_SECONDS.
-cancelled = threading.Event()
 
 
 @dataclass(frozen=True)
