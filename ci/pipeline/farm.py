@@ -12,7 +12,7 @@ from typing import Any
 from ci import changes, console, errors, github
 from ci.errors import UsageError
 from ci.model import Case, Check, Evidence, SuiteResult, Verdict, worst
-from ci.pipeline import artifacts, cells, guests, person, reporting, validating
+from ci.pipeline import artifacts, cells, person, reporting, validating
 from ci.pipeline.session import Session
 from ci.report import merge as merging
 from ci.report.merge import Found, Outcome
