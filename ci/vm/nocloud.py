@@ -36,6 +36,7 @@ def documents(keys: Keys, *, hostname: str, instance: str) -> dict[str, str]:
         "ssh_deletekeys": True,
         "ssh_keys": {"ed25519_private": keys.host.read_text(), "ed25519_public": keys.host_public.read_text().strip()},
         "ssh": {"emit_keys_to_console": False},
+        "locale": False,  # an emulated guest would generate it for a long time
         "package_update": False,
         "package_upgrade": False,
     }
