@@ -95,7 +95,7 @@ def _errors_to_exit_codes(body: Callable[..., None]) -> Callable[..., None]:
 _KVM = {"require-kvm": "Fail instead of emulating where KVM does not work."}
 _COLD = {"cold": "Boot guests instead of restoring them from a memory snapshot."}
 _SLOTS = {"slots": "How many guests run suites at the same time."}
-_KERNEL = {"kernel": "Boot this kernel of vexci.yaml instead of the machine's."}
+_KERNEL = {"kernel": "Boot this kernel of vexci.yaml instead of the machine's, and of those that suites name."}
 _JSON = {"json": "Print the run record to standard output, and nothing else there."}
 
 
@@ -143,13 +143,31 @@ def verify(ctx: Context, explain: str = "", release: bool = False, json: bool = 
 
 @_task(
     name="run",
-    help={"require-kvm": "Fail instead of emulating where KVM does not work.", "skip-bench": "Leave out the benchmarks.", **_COLD, **_JSON},
+    help={
+        **_KVM,
+        "skip-bench": "Leave out the benchmarks.",
+        "suite": "Run just these suites of vexci.yaml (a,b).",
+        "kernel": "Boot this kernel of vexci.yaml for all of them.",
+        **_COLD,
+        **_SLOTS,
+        **_JSON,
+    },
 )
-def ci(ctx: Context, require_kvm: bool = False, skip_bench: bool = False, cold: bool = False, slots: int = 1, json: bool = False) -> None:
+def ci(
+    ctx: Context,
+    require_kvm: bool = False,
+    skip_bench: bool = False,
+    suite: str = "",
+    kernel: str = "",
+    cold: bool = False,
+    slots: int = 1,
+    json: bool = False,
+) -> None:
     """Do everything in one run: build, verify, image, VM, deploy, validate, bench, report."""
     from ci.pipeline import whole
+    from ci.pipeline.choice import Request
 
-    whole.run(_session(), require_kvm=require_kvm, skip_bench=skip_bench, cold=cold, slots=slots)
+    whole.run(_session(), Request(suite, kernel=kernel), require_kvm=require_kvm, skip_bench=skip_bench, cold=cold, slots=slots)
 
 
 @_task(

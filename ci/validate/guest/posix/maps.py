@@ -179,13 +179,12 @@ def _offset(t: Place) -> None:
 
 @MAPS.case("executes")
 def _executes(t: Place) -> None:
-    """A program on the file system can be run, and not be written to meanwhile (ETXTBSY)."""
+    """A program on the file system can be run. (Whether it can be written to meanwhile is the kernel's: 6.11 and 6.12 allow it.)"""
     write("program", read("/bin/sleep"))
     os.chmod("program", 0o755)
     pid = os.spawnl(os.P_NOWAIT, "./program", "program", "60")
     try:
         t.context.until("the program runs", lambda: os.readlink(f"/proc/{pid}/exe") == os.path.join(t.folder, "program"))
-        t.refuses("open it for writing", lambda: os.close(os.open("program", os.O_WRONLY)), errno.ETXTBSY)
     finally:
         os.kill(pid, signal.SIGKILL)
         os.waitpid(pid, 0)
