@@ -1,0 +1,116 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the stage validate does with a result: the machine's failures once more, the product's never; listed ones; the time spent."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+
+from ci.board import Board
+from ci.errors import InfrastructureError, ProductFailure
+from ci.manifest import Manifest, SuiteSpec
+from ci.model import Case, SuiteResult, Verdict
+from ci.pipeline import choice, validating
+from ci.pipeline.choice import Item, Request
+from ci.pipeline.pool import Pool
+from ci.record import Stage
+from ci.store import RunFolder
+from ci.validate.known import Ledger
+
+pytestmark = pytest.mark.unit
+
+SUITES = tuple(SuiteSpec(name, ("a",), 1, 1.0, 1.0, kernels=kernels) for name, kernels in (("smoke", ("k1", "k2")), ("posix", ())))
+DEBUG = SuiteSpec("debug", (), 1, 1.0, 1.0, on_request=True, kernels=("d",), parts=("smoke", "posix"))
+
+
+class Tries:
+    """Stands for a pool, and remembers how often its guest was replaced."""
+
+    def __init__(self, folder: Path, kept: str = "") -> None:
+        self.kept, self.discarded = kept, 0
+        self.session = SimpleNamespace(record=SimpleNamespace(run=RunFolder(folder)))
+
+    def discard(self) -> None:
+        self.discarded += 1
+
+
+def result(verdict: Verdict, seconds: float = 2.0) -> SuiteResult:
+    return SuiteResult("smoke", "a", "6.1", verdict, f"it was {verdict}", 1, (Case("mount", verdict, "", 1.5),), seconds)
+
+
+def work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, outcomes: Sequence[object], kept: str = "") -> tuple[Tries, Stage, list[str]]:
+    """Run one item whose tries come out as `outcomes`."""
+    said: list[str] = []
+    monkeypatch.setattr(validating.console, "note", said.append)
+    left = list(outcomes)
+
+    def run(self: object, pool: object, item: object) -> SuiteResult:
+        outcome = left.pop(0)
+        if isinstance(outcome, Exception):
+            raise outcome
+        return cast(SuiteResult, outcome)
+
+    monkeypatch.setattr(validating._Work, "_run", run)
+    pool, stage = Tries(tmp_path, kept), Stage("validate")
+    doing = validating._Work(stage, Ledger(()), (), Board(["smoke on a"]))
+    doing.one(cast(Pool, pool), Item(SUITES[0], "k1", "a", None))
+    assert left == [], "every try was made"
+    return pool, stage, said
+
+
+def test_what_the_machine_spoilt_is_tried_once_more_and_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for number, first in enumerate((result(Verdict.INFRA), InfrastructureError("the guest did not start"))):
+        pool, stage, said = work(tmp_path / str(number), monkeypatch, [first, result(Verdict.PASS)])
+        assert [each.verdict for each in stage.results["suites"]] == [Verdict.PASS]
+        assert len(stage.results["retried"]) == pool.discarded == 1
+        assert any(line.startswith("infra, tried once more in a fresh guest: smoke on a (reference) in k1: ") for line in said)
+
+
+def test_a_second_failure_of_the_machine_stands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    _, stage, _ = work(tmp_path, monkeypatch, [result(Verdict.INFRA), result(Verdict.INFRA)])
+    assert [each.verdict for each in stage.results["suites"]] == [Verdict.INFRA]
+    with pytest.raises(InfrastructureError):
+        work(tmp_path / "raised", monkeypatch, [result(Verdict.INFRA), InfrastructureError("again")])
+
+
+@pytest.mark.parametrize("verdict", [Verdict.FAIL, Verdict.PANIC, Verdict.HANG])
+def test_a_failure_of_the_product_is_never_tried_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, verdict: Verdict) -> None:
+    _, stage, _ = work(tmp_path, monkeypatch, [result(verdict)])
+    assert [each.verdict for each in stage.results["suites"]] == [verdict] and stage.results["retried"] == []
+    with pytest.raises(ProductFailure):
+        work(tmp_path / "raised", monkeypatch, [ProductFailure("another build runs")])
+
+
+def test_a_guest_that_somebody_keeps_is_not_tried_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    _, stage, _ = work(tmp_path, monkeypatch, [result(Verdict.INFRA)], kept="mine")
+    assert stage.results["retried"] == []
+
+
+def test_the_record_says_how_much_of_the_time_was_in_cases() -> None:
+    stage = Stage("validate")
+    validating._say_overhead(stage, [result(Verdict.PASS), result(Verdict.PASS, 3.0)], 10.0)
+    assert stage.results["seconds"] == {"slots": 10.0, "cases": 3.0, "suites": 2.0}
+
+
+def asked(**request: Any) -> tuple[list[str], list[str]]:
+    """The suites and kernels of a request."""
+    manifest = cast(Manifest, SimpleNamespace(suites=(*SUITES, DEBUG)))
+    made = Request(**request)
+    return [suite.name for suite in choice._chosen(manifest, made)], choice.kernels(manifest, made, "machine")
+
+
+def test_each_suite_runs_on_its_kernels_and_on_the_machines_where_it_names_none() -> None:
+    assert asked() == (["smoke", "posix"], ["k1", "k2", "machine"])
+    assert asked(suite="posix") == (["posix"], ["machine"])
+
+
+def test_a_kernel_that_is_named_takes_the_place_of_all() -> None:
+    assert asked(kernel="d") == (["smoke", "posix"], ["d"])
+
+
+def test_a_suite_with_parts_is_these_on_its_kernels() -> None:
+    assert asked(suite="debug") == (["smoke", "posix"], ["d"])
