@@ -81,10 +81,38 @@ fn write_run(tx: &mut Tx<'_>, ino: u32, offset: u64, data: &[u8], now: i64) -> R
             take(tx, ino, &inode, first, room - first)?
         }
     };
-    let (start, stop) = (first * BLOCK, end.min(run.end() * BLOCK));
+    let stop = end.min(run.end() * BLOCK);
+    let count = (stop - offset) as usize;
+    if offset.is_multiple_of(BLOCK) && stop.is_multiple_of(BLOCK) {
+        tx.write_data(run.pblk, &data[..count])?;
+    } else {
+        let old = old.filter(|old| !old.unwritten);
+        write_cut(tx, &inode, run, old.is_some(), (offset, &data[..count]))?;
+    }
+    match old {
+        None => map::insert(tx, ino, &mut inode, run)?,
+        Some(old) if old.unwritten => map::set_written(tx, ino, &mut inode, run)?,
+        Some(_) => {}
+    }
+    inode.size = inode.size.max(stop);
+    (inode.mtime, inode.ctime) = (now, now);
+    tx.write_inode(ino, &inode)?;
+    Ok(count)
+}
+
+/// Writes a run of blocks of which the first or the last is written in part only. The rest is what was there, if anything
+/// was; behind the end of the file that is nothing.
+fn write_cut(
+    tx: &mut Tx<'_>,
+    inode: &Inode,
+    run: Extent,
+    is_written: bool,
+    (offset, data): (u64, &[u8]),
+) -> Result<()> {
+    let start = u64::from(run.lblk) * BLOCK;
+    let stop = offset + data.len() as u64;
     let mut bytes = vec![0; run.len as usize * BLOCK_SIZE];
-    if old.is_some_and(|old| !old.unwritten) {
-        // What the write leaves of its first and last block; behind the end of the file that is nothing.
+    if is_written {
         let last = run.len as usize - 1;
         let cut = [!offset.is_multiple_of(BLOCK), !stop.is_multiple_of(BLOCK)];
         for (i, cut) in [0, last].into_iter().zip(cut) {
@@ -96,18 +124,8 @@ fn write_run(tx: &mut Tx<'_>, ino: u32, offset: u64, data: &[u8], now: i64) -> R
             }
         }
     }
-    let count = (stop - offset) as usize;
-    bytes[(offset - start) as usize..][..count].copy_from_slice(&data[..count]);
-    tx.write_data(run.pblk, &bytes)?;
-    match old {
-        None => map::insert(tx, ino, &mut inode, run)?,
-        Some(old) if old.unwritten => map::set_written(tx, ino, &mut inode, run)?,
-        Some(_) => {}
-    }
-    inode.size = inode.size.max(stop);
-    (inode.mtime, inode.ctime) = (now, now);
-    tx.write_inode(ino, &inode)?;
-    Ok(count)
+    bytes[(offset - start) as usize..][..data.len()].copy_from_slice(data);
+    tx.write_data(run.pblk, &bytes)
 }
 
 impl DiskVolume {
@@ -180,17 +198,38 @@ impl DiskVolume {
             let from = at.max(u64::from(extent.lblk) * BLOCK);
             let to = end.min(extent.end() * BLOCK);
             if from < to && !extent.unwritten {
-                let blocks = extent.slice(from / BLOCK, to.div_ceil(BLOCK));
-                let mut bytes = vec![0; blocks.len as usize * BLOCK_SIZE];
-                self.store.read_data(blocks.pblk, &mut bytes)?;
-                let skip = (from % BLOCK) as usize;
-                let count = (to - from) as usize;
-                out[(from - offset) as usize..][..count]
-                    .copy_from_slice(&bytes[skip..skip + count]);
+                let part = &mut out[(from - offset) as usize..(to - offset) as usize];
+                self.read_part(extent, from, part)?;
             }
             at = extent.end() * BLOCK;
         }
         Ok(out)
+    }
+
+    /// Fills `out` from `from` on, which lies within a written extent: whole blocks without a detour.
+    fn read_part(&self, extent: Extent, from: u64, out: &mut [u8]) -> Result<()> {
+        let to = from + out.len() as u64;
+        let mut at = from;
+        while at < to {
+            let (lblk, skip) = (at / BLOCK, (at % BLOCK) as usize);
+            let whole = (to / BLOCK).saturating_sub(lblk);
+            let rest = &mut out[(at - from) as usize..];
+            let count = if skip == 0 && whole > 0 {
+                let part = &mut rest[..whole as usize * BLOCK_SIZE];
+                self.store
+                    .read_data(extent.slice(lblk, lblk + whole).pblk, part)?;
+                part.len()
+            } else {
+                let mut block = [0; BLOCK_SIZE];
+                let pblk = extent.slice(lblk, lblk + 1).pblk;
+                self.store.read_data(pblk, &mut block)?;
+                let count = rest.len().min(BLOCK_SIZE - skip);
+                rest[..count].copy_from_slice(&block[skip..skip + count]);
+                count
+            };
+            at += count as u64;
+        }
+        Ok(())
     }
 
     /// Writes `data` at `offset` and returns how many bytes found room, which is fewer than given only if the volume
