@@ -289,7 +289,7 @@ def validate(
     help={
         "suite": "Run just this benchmark of vexci.yaml, or 'tool' for the tool's own speed.",
         "rounds": "Rounds to measure, in place of vexci.yaml's number.",
-        "quick": "Small workloads: about a minute on this machine.",
+        "quick": "Small workloads: about a minute on this machine; of the tool's own speed what needs no guest.",
         "control": "Also measure a slowed copy of the first system, which must show up as slower.",
         "save": "Keep the numbers as the baseline of this name.",
         "against": "Judge the numbers against the baseline of this name: a regression fails the run.",

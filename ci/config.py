@@ -229,6 +229,7 @@ def _kernel(name: str, section: Section, root: Path, archives: dict[str, Archive
         tarball=_tarball(section, root) if source else "",
         sha256=section.text("sha256", "") if source else "",
         base=section.text("base", KERNEL_BASES[0], KERNEL_BASES) if source else "",
+        toolchain=section.text("toolchain", "gcc", ("gcc", "clang")) if source else "gcc",
         fragments=_files(section, "fragments", root) if source else (),
         deadline=section.number("deadline", 7200, least=1) if source else 0.0,
         patience=section.number("patience", 1, least=1, most=100),

@@ -57,6 +57,10 @@ class InfrastructureError(VexciError):
     verdict = Verdict.INFRA
 
 
+class DiskFull(InfrastructureError):
+    """Nothing more can be written (exit 3): whoever was making something takes away what is half-made."""
+
+
 class Interrupted(KeyboardInterrupt):
     """Ctrl-C or SIGTERM. A BaseException, so that cleaning up happens in `finally` and not in `except`."""
 

@@ -169,7 +169,8 @@ class KernelSpec:
     """A kernel to build for.
 
     `pattern` (such as `6.1-cloud`) is for the provider `apt`, `folder` for `tree`. For `source`: either `package` or `tarball`
-    with its `sha256`, the configuration `base` and `fragments` over it, and `deadline`, the seconds that its build may take.
+    with its `sha256`, the configuration `base` and `fragments` over it, the `toolchain` (gcc or clang), and `deadline`, the
+    seconds that its build may take.
     `archives` are where packages come from, none for the machine's own sources. One that is `on_request` is built for only
     where the command line names it. `patience` multiplies the deadlines of suites in a guest that runs it.
     """
@@ -185,6 +186,7 @@ class KernelSpec:
     tarball: str = ""
     sha256: str = ""
     base: str = ""
+    toolchain: str = "gcc"
     fragments: tuple[Path, ...] = ()
     deadline: float = 7200.0
     patience: float = 1.0

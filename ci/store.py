@@ -18,10 +18,13 @@ from pathlib import Path
 from typing import Any
 
 from ci import leftovers
-from ci.errors import InfrastructureError
+from ci.errors import DiskFull, InfrastructureError
 from ci.model import Evidence
 
 RUNS_FOLDER = ".runs"
+# What the system says of a write where there is no room, and where nobody may write.
+FULL = (errno.ENOSPC, errno.EDQUOT)
+READ_ONLY = (errno.EROFS, errno.EACCES)
 
 
 def sha256_file(path: Path) -> str:
@@ -111,12 +114,40 @@ def cached(kind: str, key: str, make: Callable[[Path], None]) -> Path:
 
 
 def disk_error(error: OSError, place: Path) -> InfrastructureError:
-    """What a failed write to `place` means, with the way out."""
-    if error.errno == errno.ENOSPC:
-        return InfrastructureError(f"the disk is full at {place}", hint="free space, or './inv clean --cache', or set VEXCI_CACHE")
-    if error.errno in (errno.EROFS, errno.EACCES):
-        return InfrastructureError(f"{place} cannot be written: {error.strerror}", hint="set VEXCI_CACHE to a folder that can")
+    """What a failed write to `place` means, with the way out, which depends on whose disk that is: the cache's or the project's."""
+    cache = cache_dir()
+    cached_there = place.is_relative_to(cache)
+    if error.errno in FULL:
+        if cached_there:
+            return DiskFull(f"the disk is full at {place}", hint="free space, or './inv clean --cache', or set VEXCI_CACHE")
+        also = ", './inv clean --cache' the cache, which lies on the same disk" if _one_disk(place, cache) else ""
+        return DiskFull(
+            f"the disk is full at {place}",
+            hint=f"free space there; './inv clean' removes what builds made in the project, '--runs' with it the records of runs{also}",
+        )
+    if error.errno in READ_ONLY:
+        way = (
+            "set VEXCI_CACHE to a folder that can" if cached_there else "make it writable: builds and records are kept beside the manifest"
+        )
+        return InfrastructureError(f"{place} cannot be written: {error.strerror}", hint=way)
     return InfrastructureError(f"{error.filename or place}: {error.strerror}")
+
+
+def in_the_way(error: OSError, *places: Path) -> InfrastructureError | None:
+    """What `error` means where a file or a dangling link lies at one of `places`, or below, in which the tool keeps folders."""
+    if error.errno not in (errno.ENOTDIR, errno.EEXIST) or not error.filename:
+        return None
+    file = Path(error.filename)
+    for path in (file, *file.parents):
+        if os.path.lexists(path) and not path.is_dir() and any(path.is_relative_to(place) for place in places):
+            return InfrastructureError(f"{path} is no folder, and the tool keeps a folder there", hint="move it away")
+    return None
+
+
+def _one_disk(one: Path, other: Path) -> bool:
+    """Whether both lie on one file system; a path that is not there counts as its nearest folder."""
+    found = [next(at for at in (path.absolute(), *path.absolute().parents) if at.exists()).stat().st_dev for path in (one, other)]
+    return found[0] == found[1]
 
 
 def now() -> str:

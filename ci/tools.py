@@ -30,6 +30,7 @@ TOOLS: dict[str, Tool] = {
     "git": Tool("git"),
     "gcc": Tool("gcc", ("-dumpfullversion",)),
     "clang": Tool("clang", before="version "),
+    "lld": Tool("ld.lld", before="LLD "),
     "ld": Tool("ld", before=r"Binutils[^)]*\) "),
     "make": Tool("make", before="Make "),
     "pahole": Tool("pahole", before="v"),

@@ -3,6 +3,7 @@
 
     ./inv --list              against   a bare `invoke --list` of an empty tasks.py
     ./inv build verify        against   the no-op `make` and `cargo build` themselves
+    ./inv verify              against   nothing: all artifacts, each of which has a bound
     a cold boot to the first SSH answer, against nothing
     suites in two slots       against   the same in one
     virtme-ng, where it is installed, against nothing: a figure to stand beside
@@ -194,6 +195,17 @@ def no_op_build(root: Path, plain: Sequence[Command]) -> Measure:
     return Measure(
         "build-verify", (Command((str(root / "inv"), "build", "verify"), root),), tuple(plain), "make and cargo with nothing to do"
     )
+
+
+def verification(root: Path) -> Measure:
+    """`./inv verify` of everything that was built, from the command to its end."""
+    return Measure("verify", (Command((str(root / "inv"), "verify"), root),))
+
+
+def times(system: str, workload: str, samples: Sequence[float], dimensions: Mapping[str, str], evidence: Sequence[Evidence]) -> Series:
+    """A series of seconds that were taken inside the tool, one a round."""
+    given = {**_conditions(len(samples)), **dimensions}
+    return Series(system, workload, "time", "s", "lower", tuple(samples), given, evidence=tuple(evidence))
 
 
 def cold_boot(root: Path, name: str = "bench-boot") -> Measure:

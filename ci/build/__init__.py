@@ -21,6 +21,7 @@ from typing import Protocol
 from ci import store
 from ci.build import cargo, kbuild, make, sources
 from ci.build.job import Job
+from ci.errors import DiskFull
 from ci.model import Artifact
 
 
@@ -44,9 +45,22 @@ def precheck(job: Job) -> None:
 
 
 def build(job: Job) -> Artifact:
-    """Build one artifact. Raises ProductFailure, Hang, UsageError or InfrastructureError."""
-    with store.lock(job.folder / sources.LOCK):  # two runs at once share the build folder: one after the other
-        return _BUILDERS[job.spec.builder].build(job)
+    """Build one artifact. Raises ProductFailure, Hang, UsageError or InfrastructureError.
+
+    Where the disk is full nothing stays in the build folder: a copy, a stamp or an output there may be half-written.
+    """
+    try:
+        with store.lock(job.folder / sources.LOCK):  # two runs at once share the build folder: one after the other
+            try:
+                return _BUILDERS[job.spec.builder].build(job)
+            except (OSError, DiskFull) as error:
+                if isinstance(error, DiskFull) or error.errno in store.FULL:
+                    sources.empty(job.folder)
+                raise
+    except OSError as error:
+        if error.errno not in (*store.FULL, *store.READ_ONLY):
+            raise
+        raise store.disk_error(error, Path(error.filename or job.folder)) from error
 
 
 def inputs_hash(job: Job, artifact: Artifact) -> str:

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ci import process, store, tools
-from ci.build import cargo, kbuild, messages, sources
+from ci.build import cargo, kbuild, messages, sources, toolchain
 from ci.build.job import Job
 from ci.build.messages import Message
 from ci.errors import ProductFailure
@@ -111,7 +111,7 @@ def compiled(job: Job, *, sparse: bool = True) -> list[Analysis]:
     log = job.log("analysis.log")
     log.unlink(missing_ok=True)
     assert job.kernel is not None
-    given = dict(job.spec.variables)
+    given = dict((*job.spec.variables, *toolchain.variables(job.toolchain)))
     given["KCFLAGS"] = f"-Wframe-larger-than={FRAME_BYTES} {given.get('KCFLAGS', '')}".strip()
     variables = job.filled(f"{name}={value}" for name, value in given.items())
     base = ["make", "-C", str(job.kernel.headers), f"M={folder / job.spec.recipe.work}"]

@@ -13,7 +13,7 @@ from pathlib import Path
 from ci import process, store
 from ci.build import messages
 from ci.build.job import Job
-from ci.errors import ProductFailure
+from ci.errors import ProductFailure, UsageError
 
 _STAMP = ".vexci-before"
 
@@ -35,7 +35,11 @@ def run(job: Job, place: Path, inputs: Callable[[], str]) -> None:
         argv = job.filled(command)
         job.say(" ".join(argv)[:80])
         env = {**os.environ, "LC_ALL": "C", **job.clock}
-        done = process.run(argv, limits=job.limits, log=log, cwd=place, env=env, what=f"{job.label}: {argv[0]}")
+        try:
+            done = process.run(argv, limits=job.limits, log=log, cwd=place, env=env, what=f"{job.label}: {argv[0]}")
+        except UsageError as error:
+            hint = f"'before:' runs it in {job.relative(place)}, without a shell"
+            raise UsageError(f"{job.label}: {error.message}", where=job.relative(job.source), hint=hint) from error
         if not done.ok:
             raise ProductFailure(
                 f"{job.label}: the command '{' '.join(argv)}' of 'before:' failed ({done.how}): {messages.last_words(log)}",

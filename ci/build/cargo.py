@@ -56,6 +56,15 @@ def cargo(job: Job) -> list[str]:
 
 
 def _metadata(job: Job) -> dict[str, Any]:
+    """What cargo says of the package, asked once for all binaries of it that are built at the same time."""
+    key = f"metadata {job.source} {job.spec.recipe.toolchain}"
+    if key not in job.answers:
+        job.answers[key] = _read_metadata(job)
+    found: dict[str, Any] = job.answers[key]
+    return found
+
+
+def _read_metadata(job: Job) -> dict[str, Any]:
     argv = [*cargo(job), "metadata", "--no-deps", "--offline", "--format-version", "1"]
     err = process.scratch_file("metadata.err")
     done = process.run(argv, limits=Limits(60), cwd=job.source, stderr=err)
@@ -271,7 +280,11 @@ def _triple(output: Path, job: Job) -> str:
     folder = output.parent.parent.name
     if folder.count("-") >= 2:
         return folder
-    for line in process.output(["rustc", *cargo(job)[1:], "-vV"], cwd=job.source).splitlines():
-        if line.startswith("host: "):
-            return line.removeprefix("host: ")
-    raise InfrastructureError("rustc -vV names no host triple")
+    key = f"host {job.source} {job.spec.recipe.toolchain}"
+    if key not in job.answers:
+        said = process.output(["rustc", *cargo(job)[1:], "-vV"], cwd=job.source)
+        hosts = [line.removeprefix("host: ") for line in said.splitlines() if line.startswith("host: ")]
+        if not hosts:
+            raise InfrastructureError("rustc -vV names no host triple")
+        job.answers[key] = hosts[0]
+    return str(job.answers[key])

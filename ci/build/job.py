@@ -7,6 +7,7 @@ import os
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from ci.manifest import ArtifactSpec
 from ci.model import DEFAULT_SET, KernelTarget, variant
@@ -28,6 +29,7 @@ class Job:
 
     `spec` is as the feature set and the toolchain have it; `toolchain` is empty for the usual one. `server` are the
     processors that it shares with other builds. `attempt` tells apart the logs of several builds of one artifact in one run.
+    `answers` are what build tools said of the tree or of themselves: jobs of one build share them, so that each is asked once.
     """
 
     spec: ArtifactSpec
@@ -40,6 +42,7 @@ class Job:
     toolchain: str = ""
     server: JobServer | None = field(default=None, compare=False)
     attempt: str = ""
+    answers: dict[str, Any] = field(default_factory=dict, compare=False, repr=False)
 
     @property
     def variant(self) -> str:

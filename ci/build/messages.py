@@ -16,6 +16,7 @@ _BARE = re.compile(r"^(?:.*\b)?(?P<severity>ERROR|error|WARNING|\*\*\*)(?:\s*:|\
 # A tool that make could not start, or a rule that failed without a word from a compiler.
 _MAKE = re.compile(
     r"^(?:/bin/sh: \d+: (?P<missing>.+: not found)"
+    r"|make(?:\[\d+\])?: (?P<absent>[^*:\s][^:]*: (?:No such file or directory|Permission denied))"
     r"|make(?:\[\d+\])?: \*\*\* (?P<rule>\[.*\] Error \d+|No rule to make target .*|.*: No such file or directory)(?:\.  Stop\.)?)$"
 )
 LEAST_FREE_BYTES = 1 << 20
@@ -52,7 +53,7 @@ def from_log(text: str, rename: tuple[str, str] = ("", "")) -> list[Message]:
             continue
         rule = _MAKE.match(line)
         if rule:
-            found[Message("error", "", rule["missing"] or rule["rule"])] = None
+            found[Message("error", "", rule["missing"] or rule["absent"] or rule["rule"])] = None
             continue
         bare = _BARE.match(line)
         if bare and not line.startswith("make"):

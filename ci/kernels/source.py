@@ -32,7 +32,12 @@ _VERSION = "1"
 _UNPACK_SECONDS = 900.0
 _SILENCE = 600.0
 _SAY_EVERY_SECONDS = 60.0
-_TOOLS = {"make": "make", "gcc": "gcc", "flex": "flex", "bison": "bison", "bc": "bc", "perl": "perl", "xz": "xz-utils", "tar": "tar"}
+_TOOLS = {"make": "make", "flex": "flex", "bison": "bison", "bc": "bc", "perl": "perl", "xz": "xz-utils", "tar": "tar"}
+# Programs of each compiler family with the packages that have them, and what the kernel's make is told.
+_FAMILIES = {
+    "gcc": ({"gcc": "gcc"}, ()),
+    "clang": ({"clang": "clang", "ld.lld": "lld", "llvm-ar": "llvm"}, ("LLVM=1",)),
+}
 _ELF_HEADER = "gelf.h"
 
 
@@ -65,12 +70,12 @@ def resolve(spec: KernelSpec, *, say: Say, refresh: bool = False) -> KernelTarge
 def precheck(spec: KernelSpec) -> None:
     """Every program that building a kernel needs must be there (UsageError with the one command that installs them)."""
     missing = []
-    for program, package in _TOOLS.items():
+    for program, package in {**_TOOLS, **_FAMILIES[spec.toolchain][0]}.items():
         try:
             process.find_program(program)
         except UsageError:
             missing.append(package)
-    argv = ["gcc", "-x", "c", "-fsyntax-only", "-include", _ELF_HEADER, os.devnull]
+    argv = [spec.toolchain, "-x", "c", "-fsyntax-only", "-include", _ELF_HEADER, os.devnull]
     if not missing and not process.run(argv, limits=process.Limits(30), log=process.scratch_file("gelf.log")).ok:
         missing.append("libelf-dev")
     if missing:
@@ -167,8 +172,9 @@ def _make_command(spec: KernelSpec, origin: _Origin) -> list[str]:
         "nice",
         "make",
         f"-j{process.cores()}",
-        f"CC={' '.join([*compiler, 'gcc'])}",
-        f"HOSTCC={' '.join([*compiler, 'gcc'])}",
+        *_FAMILIES[spec.toolchain][1],
+        f"CC={' '.join([*compiler, spec.toolchain])}",
+        f"HOSTCC={' '.join([*compiler, spec.toolchain])}",
         f"LOCALVERSION=-{re.sub('[^a-z0-9]+', '-', spec.name.lower())[:20]}-{_key(spec, origin)[-8:]}",
         "KBUILD_BUILD_TIMESTAMP=@0",
         "KBUILD_BUILD_USER=vexci",
@@ -220,13 +226,14 @@ def _failure(spec: KernelSpec, log: Path, done: process.Completed) -> Infrastruc
 
 def _key(spec: KernelSpec, origin: _Origin) -> str:
     wanted = [f"{option.name}={option.value}" for option in kconfig.options(spec.fragments)]
-    digest = store.sha256_text(_VERSION, origin.sha256, spec.base, os.uname().machine, _compiler(), *wanted)
+    digest = store.sha256_text(_VERSION, origin.sha256, spec.base, os.uname().machine, _compiler(spec.toolchain), *wanted)
     return f"{spec.name}-{digest[:16]}"
 
 
-def _compiler() -> str:
+def _compiler(family: str) -> str:
     """The compiler's version: another one makes another kernel, and modules must be made by the same."""
-    return process.output(["gcc", "-dumpfullversion", "-dumpmachine"]).strip().replace("\n", " ")
+    argv = ["gcc", "-dumpfullversion", "-dumpmachine"] if family == "gcc" else [family, "--version"]
+    return process.output(argv).strip().replace("\n", " ")
 
 
 def _log(spec: KernelSpec) -> Path:

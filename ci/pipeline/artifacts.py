@@ -7,6 +7,7 @@ import textwrap
 from collections.abc import Collection, Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from ci import build as builders
 from ci import console, kernels
@@ -33,11 +34,12 @@ def build(session: Session, wanted: Filter = EVERYTHING, *, twice: bool = False)
     With `twice` each is then built from nothing in two other folders, and must come out the same.
     """
     cells = matrix.cells(session.manifest, wanted)
+    said: dict[str, Any] = {}
     for cell in cells:
         if cell.spec.kind is Kind.DAEMON:  # before anything is downloaded or begun: a missing feature is known at once
-            builders.precheck(_cell_job(session, cell, None))
+            builders.precheck(_cell_job(session, cell, None, said))
     with session.record.stage("build") as stage, console.group("build"):
-        todo = matrix.possible(_jobs(session, stage, cells), wanted)
+        todo = matrix.possible(_jobs(session, stage, cells, said), wanted)
 
         def finished(job: Job, artifact: Artifact) -> str:
             provenance.write(session, stage, job, artifact)
@@ -66,15 +68,16 @@ def build(session: Session, wanted: Filter = EVERYTHING, *, twice: bool = False)
 
 def jobs(session: Session, stage: Stage, specs: list[ArtifactSpec], only_kernel: str) -> list[Job]:
     """The usual builds of these artifacts: a daemon once, a module for each of its kernels (or for `only_kernel`)."""
-    return _jobs(session, stage, matrix.cells(session.manifest, Filter(",".join(spec.name for spec in specs), only_kernel)))
+    return _jobs(session, stage, matrix.cells(session.manifest, Filter(",".join(spec.name for spec in specs), only_kernel)), {})
 
 
-def _jobs(session: Session, stage: Stage, cells: list[matrix.Cell]) -> list[Job]:
-    return [_cell_job(session, *each) for each in matrix.targets(cells, lambda name: resolve(session, name, stage))]
+def _jobs(session: Session, stage: Stage, cells: list[matrix.Cell], answers: dict[str, Any]) -> list[Job]:
+    return [_cell_job(session, *each, answers) for each in matrix.targets(cells, lambda name: resolve(session, name, stage))]
 
 
-def _cell_job(session: Session, cell: matrix.Cell, kernel: KernelTarget | None) -> Job:
-    return replace(job(session, cell.spec.built_as(cell.feature_set), kernel), feature_set=cell.feature_set, toolchain=cell.toolchain)
+def _cell_job(session: Session, cell: matrix.Cell, kernel: KernelTarget | None, answers: dict[str, Any]) -> Job:
+    made = job(session, cell.spec.built_as(cell.feature_set), kernel)
+    return replace(made, feature_set=cell.feature_set, toolchain=cell.toolchain, answers=answers)
 
 
 def job(session: Session, spec: ArtifactSpec, kernel: KernelTarget | None) -> Job:
@@ -136,7 +139,7 @@ def verify(session: Session, *, daemons: bool = False, only: Collection[str] = (
         session.record.set_artifacts(artifacts)
         looked_at = [artifact for artifact in artifacts if not only or artifact.name in only]
         for artifact in looked_at:
-            stage.checks += _verify_one(session, stage, artifact)
+            stage.checks += verify_one(session, stage, artifact)
         _completeness(session, stage, artifacts, daemons)
         stage.checks += budget.checks(session.manifest)
         _show(stage.checks)
@@ -149,7 +152,8 @@ def verify(session: Session, *, daemons: bool = False, only: Collection[str] = (
     return stage.checks
 
 
-def _verify_one(session: Session, stage: Stage, artifact: Artifact) -> list[Check]:
+def verify_one(session: Session, stage: Stage, artifact: Artifact) -> list[Check]:
+    """All checks of one artifact, judged as the manifest expects them."""
     spec = session.manifest.artifact(artifact.name).built_as(artifact.feature_set)
     kernel = resolve(session, artifact.kernel, stage) if artifact.kernel else None
     made = replace(job(session, spec, kernel), feature_set=artifact.feature_set, toolchain=artifact.toolchain)

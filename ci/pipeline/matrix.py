@@ -79,6 +79,8 @@ def names(given: str, known: Sequence[str], what: str) -> list[str]:
     if given == ALL:
         return list(known)
     names = [name for name in given.split(",") if name]
+    if given and not names:
+        raise UsageError(f"'{given}' names no {what}; expected one or more of: {', '.join([*known, ALL])}")
     for name in names:
         if name not in known:
             raise UsageError(f"the {what} '{name}' is not defined{nearest(name, [*known, ALL])}")

@@ -99,7 +99,7 @@ def _settings(text: str) -> tuple[tuple[str, str], ...]:
 def bench(session: Session, choice: Choice, *, guest: str, require_kvm: bool, cold: bool) -> None:
     """Build and verify, then measure: in a fresh guest, in the running one of that name, or on this machine, as the benchmark says."""
     if choice.suite == speed.SUITE:
-        speed.bench(session, rounds=choice.rounds)
+        speed.bench(session, rounds=choice.rounds, quick=choice.quick)
         return
     guests.check_request(session, benchmark=choice.suite)
     if all(spec.place == "host" for spec in choice.benchmarks(session)):

@@ -16,7 +16,12 @@ from ci.provenance.facts import Facts
 from ci.record import Stage
 
 NAMES = ("provenance.intoto.json", "sbom.cdx.json")
-_TOOLS = {"kbuild": ("gcc", "ld", "make", "pahole"), "cargo": ("rustc", "cargo", "gcc", "ld"), "make": ("gcc", "ld", "make")}
+_TOOLS = {
+    "kbuild": ("gcc", "ld", "make", "pahole"),
+    "clang": ("clang", "lld", "make", "pahole"),
+    "cargo": ("rustc", "cargo", "gcc", "ld"),
+    "make": ("gcc", "ld", "make"),
+}
 
 
 def write(session: Session, stage: Stage, job: Job, artifact: Artifact) -> None:
@@ -45,7 +50,7 @@ def _facts(session: Session, job: Job, artifact: Artifact) -> Facts:
         inputs=tuple(sorted(builders.inputs(job, artifact))),
         command=command,
         environment=environment,
-        tools=tools.versions(_TOOLS[job.spec.builder]),
+        tools=tools.versions(_TOOLS[job.toolchain or job.spec.builder]),
         run=session.record.run.id,
         log=session.record.run.path / artifact.log,
         time=session.revision.time,

@@ -66,8 +66,10 @@ class Session:
             for problem in error.problems:
                 message = f"{problem.key}: {problem.message}" if problem.key else problem.message
                 console.error(message, where=f"{error.path}:{problem.line}", verdict=error.verdict)
-        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS):
+        if isinstance(error, OSError) and error.errno in (*store.FULL, errno.EROFS):
             error = store.disk_error(error, Path(error.filename or self.manifest.root))
+        elif isinstance(error, OSError) and "manifest" in self.__dict__:
+            error = store.in_the_way(error, store.cache_dir(), self.manifest.root / ".build") or error
         if isinstance(error, Hang) and error.evidence and error.evidence[0].name == "index.txt":
             console.line(error.evidence[0].read_text())
         if isinstance(error, VexciError):

@@ -3,56 +3,86 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import sys
 import tempfile
+import time
 from pathlib import Path
 
 from ci import build, console, errors
 from ci.bench import cycles, editing, extras, machines, tool
 from ci.bench.editing import Edit
 from ci.errors import InfrastructureError
-from ci.model import worst
+from ci.model import Series, worst
 from ci.pipeline import artifacts, benching
 from ci.pipeline.pool import machine_spec, prepare
 from ci.pipeline.session import Session
+from ci.record import Stage
+from ci.vm.boot import Boot
 
 SUITE = "tool"
 DEFAULT_ROUNDS = 5
 
 
-def bench(session: Session, *, rounds: int) -> None:
-    """Time the list of tasks, a build with nothing to do, guests cold and restored, files into them, a hundred guests in a row, slots,
-    and the way from a save to the verdict, in interleaved rounds."""
+def bench(session: Session, *, rounds: int, quick: bool = False) -> None:
+    """Time the list of tasks, a build with nothing to do, verification, guests cold and restored, files into them, a hundred guests in a
+    row, slots, and the way from a save to the verdict, in interleaved rounds.
+
+    `quick` leaves out everything that needs a guest.
+    """
     artifacts.build(session)  # so that the timed builds have nothing to do
+    artifacts.verify(session)  # and the static checkers' answers are remembered
     spec = machine_spec(session)
-    boot, accelerator = prepare(session, spec, require_kvm=False)
+    guests = None if quick else prepare(session, spec, require_kvm=False)
     with session.record.stage("bench") as stage, console.group("bench"), tempfile.TemporaryDirectory(prefix="vexci-bench-") as scratch:
         root = session.manifest.root
-        invoke = Path(sys.executable).with_name("invoke")
+        count = rounds or DEFAULT_ROUNDS
+        run = session.record.run
         measures = [
-            tool.plain_list(root, invoke, Path(scratch)),
+            tool.plain_list(root, Path(sys.executable).with_name("invoke"), Path(scratch)),
             tool.no_op_build(root, _plain_builds(session)),
-            tool.cold_boot(root),
-            *([tool.slots(root)] if (os.cpu_count() or 1) > 1 else []),
+            tool.verification(root),
+            *(_with_guests(root, guests[0], Path(scratch)) if guests else []),
         ]
-        virtme = _virtme(root)
-        if virtme is not None:
-            measures.append(tool.virtme(virtme, boot.kernel, Path(scratch)))
         with console.Progress() as progress, progress.item("the tool itself") as item:
-            count = rounds or DEFAULT_ROUNDS
-            run = session.record.run
-            measured = machines.measure(spec, boot, accelerator, root=root, run=run, rounds=count, progress=item.say)
-            measured += cycles.measure(spec, boot, accelerator, root=root, run=run, progress=item.say)
+            measured = machines.measure(spec, *guests, root=root, run=run, rounds=count, progress=item.say) if guests else []
+            measured += cycles.measure(spec, *guests, root=root, run=run, progress=item.say) if guests else []
             measured += tool.measure(measures, rounds=count, run=run, progress=item.say)
-            measured += editing.measure(root, Path(scratch), _edits(session), rounds=count, run=run, progress=item.say)
+            measured += _each_verified(session, stage, count)
+            if guests:
+                measured += editing.measure(root, Path(scratch), _edits(session), rounds=count, run=run, progress=item.say)
         stage.results["series"] = measured
         benching.show_series(measured)
         failed = [series for series in measured if series.failure]
         stage.detail = f"{len(measured) - len(failed)} of {len(measured)} series measured"
         if failed:
             raise errors.of(worst([series.verdict for series in measured]), f"{failed[0].workload}: {failed[0].failure}")
+
+
+def _with_guests(root: Path, boot: Boot, scratch: Path) -> list[tool.Measure]:
+    """What is timed with guests: a cold boot, suites in slots, and virtme-ng where it is to be had."""
+    found = [tool.cold_boot(root), *([tool.slots(root)] if (os.cpu_count() or 1) > 1 else [])]
+    virtme = _virtme(root)
+    return [*found, tool.virtme(virtme, boot.kernel, scratch)] if virtme is not None else found
+
+
+def _each_verified(session: Session, stage: Stage, rounds: int) -> list[Series]:
+    """The seconds that the checks of each single artifact take, all of them, after a round that is not counted."""
+    taken: dict[str, list[float]] = {artifact.label: [] for artifact in artifacts.present(session)}
+    for number in range(rounds + 1):
+        for artifact in artifacts.present(session):
+            begin = time.monotonic()
+            checks = artifacts.verify_one(session, stage, artifact)
+            if number and checks:
+                taken[artifact.label].append(time.monotonic() - begin)
+    raw = session.record.run.file("bench", "tool", "verify-one", "seconds.json")
+    raw.write_text(json.dumps(taken, indent=1) + "\n")
+    evidence = [session.record.run.evidence("samples", raw)]
+    return [
+        tool.times(label, "verify-one", seconds, {"command": "the checks of one artifact"}, evidence) for label, seconds in taken.items()
+    ]
 
 
 def _virtme(root: Path) -> str | None:

@@ -87,7 +87,7 @@ def _build(session: Session, job: Job, place: Path, number: int) -> tuple[Path, 
             copy_tree(job.root, root, age)
             folder = root / os.path.relpath(job.spec.folder, job.root)
             made = builders.build(
-                replace(job, root=root, spec=replace(job.spec, folder=folder), attempt=f".twice-{number + 1}", say=item.say)
+                replace(job, root=root, spec=replace(job.spec, folder=folder), attempt=f".twice-{number + 1}", say=item.say, answers={})
             )
         kept = session.record.run.file("twice", f"{job.slug}.{number + 1}", made.path.name)
         shutil.copyfile(made.path, kept)

@@ -51,21 +51,21 @@ def make(facts: Facts, crates: list[Crate]) -> dict[str, Any]:
 
 
 def _parameters(facts: Facts) -> dict[str, Any]:
-    spec, recipe = facts.spec, facts.spec.recipe
+    spec, recipe, artifact = facts.spec, facts.spec.recipe, facts.artifact
     given: dict[str, Any] = {
         "artifact": spec.name,
         "builder": spec.builder,
         "folder": facts.relative(spec.folder),
         "output": spec.output,
         "kernel": facts.kernel.release if facts.kernel else "",
-        "target": facts.artifact.target,
-        "features": list(facts.artifact.features),
+        "target": artifact.target,
+        "features": list(artifact.features),
         "profile": spec.profile,
         "variables": dict(spec.variables),
         "work": recipe.work,
         "before": [list(command) for command in recipe.before],
         "goals": list(recipe.goals),
-        "toolchain": recipe.toolchain,
+        "toolchain": artifact.toolchain or recipe.toolchain,
     }
     return {name: value for name, value in given.items() if value}
 

@@ -45,7 +45,7 @@ def test_every_artifact_is_built_and_verified(adopted: tuple[Path, str]) -> None
     record = recordschema.latest(root)
     assert record["verdict"] == "known"  # one is expected to fail, the rest passes
     labels = sorted(f"{a['name']} {a['kernel'] or ''}".strip() for a in record["artifacts"])
-    assert labels == ["heartbeat debian-6.1", "heartbeat debian-6.12", "oldtable debian-6.1", "statd"]
+    assert labels == ["agentd", "heartbeat debian-6.1", "heartbeat debian-6.12", "oldtable debian-6.1", "statd"]
     checks = record["stages"][-1]["checks"]
     assert {check["verdict"] for check in checks} == {"pass", "skip", "known"}
     (known,) = [check for check in checks if check["verdict"] == "known"]
@@ -53,10 +53,24 @@ def test_every_artifact_is_built_and_verified(adopted: tuple[Path, str]) -> None
     assert "register_sysctl_table() is gone since Linux 6.5" in known["detail"] and "legacy/oldtable.c:15" in known["detail"]
 
 
+def test_target_toolchain_and_feature_of_the_rust_daemon_are_those_of_the_manifest(adopted: tuple[Path, str]) -> None:
+    root, _ = adopted
+    record = recordschema.latest(root)
+    (agent,) = [row for row in record["artifacts"] if row["name"] == "agentd"]
+    assert agent["target"] == "x86_64-unknown-linux-gnu" and "/x86_64-unknown-linux-gnu/release/" in agent["path"]
+    assert agent["features"] == ["metrics"]
+    checks = {check["name"]: check["verdict"] for check in record["stages"][-1]["checks"] if check["subject"].startswith("agentd")}
+    assert checks["has the feature metrics"] == "pass"
+    (statement,) = [s for s in _papers(root, "provenance.intoto") if s["subject"][0]["name"] == "agentd"]
+    parameters = statement["predicate"]["buildDefinition"]["externalParameters"]
+    assert parameters["toolchain"] == "stable" and parameters["target"] == "x86_64-unknown-linux-gnu"
+
+
 def test_the_sources_are_left_as_they_were(adopted: tuple[Path, str]) -> None:
     root, _ = adopted
     before = sorted(str(p.relative_to(EXAMPLE)) for p in EXAMPLE.rglob("*"))
-    after = sorted(str(p.relative_to(root)) for p in root.rglob("*") if p.relative_to(root).parts[0] not in (".build", ".runs"))
+    made = {".build", ".runs", "target"}  # cargo's own folder, which is where cargo looks for it
+    after = sorted(str(p.relative_to(root)) for p in root.rglob("*") if not made.intersection(p.relative_to(root).parts))
     assert after == before
 
 
@@ -92,13 +106,14 @@ def test_a_bill_of_materials_lies_beside_each_and_holds_to_its_schema(adopted: t
     root, _ = adopted
     bills = _papers(root, "sbom.cdx")
     validator = JsonStrictValidator(SchemaVersion.V1_6)
-    assert len(bills) == 4
+    assert len(bills) == 5
     for bill in bills:
         assert validator.validate_str(json.dumps(bill)) is None
     assert validator.validate_str(json.dumps({**bills[0], "bomFormat": "other"})) is not None
-    files = {c["name"]: c["hashes"][0]["content"] for c in bills[0]["components"] if c["type"] == "file"}
+    beat = next(bill for bill in bills if bill["metadata"]["component"]["name"] == "heartbeat.ko")
+    files = {c["name"]: c["hashes"][0]["content"] for c in beat["components"] if c["type"] == "file"}
     assert "driver/src/main.c" in files
-    assert any(c["name"].startswith("linux-headers-6.1") for c in bills[0]["components"])
+    assert any(c["name"].startswith("linux-headers-6.1") for c in beat["components"])
 
 
 def test_a_second_run_reuses_everything_and_its_papers_are_the_same(adopted: tuple[Path, str]) -> None:

@@ -121,6 +121,23 @@ def test_a_cache_that_cannot_be_written_is_the_machines_fault_with_the_way_out(t
     assert list(read_only_cache.iterdir()) == []
 
 
+@pytest.mark.parametrize("place", [".build", ".build/tool", ".build/tool/host", "cache"])
+@pytest.mark.parametrize("link", [False, True])
+def test_a_file_or_a_dangling_link_where_the_tool_keeps_a_folder_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str, link: bool
+) -> None:
+    shutil.copytree(tool.ROOT / "tests/zoo/builds", tmp_path / "tool")
+    monkeypatch.setenv("VEXCI_CACHE", str(tmp_path / "cache"))
+    there = tmp_path / place
+    there.parent.mkdir(parents=True, exist_ok=True)
+    if link:
+        there.symlink_to("nowhere")
+    else:
+        there.touch()
+    code, said = run(tmp_path, TOOL.replace("output: tool}", "output: tool, goals: [good]}"))
+    assert code == 3 and f"{there} is no folder, and the tool keeps a folder there" in said and "move it away" in said
+
+
 @pytest.mark.parametrize(
     ("goal", "says"), [("folder", "'output: tool' is a folder"), ("dangling", "is a link to nowhere, which does not exist")]
 )

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -41,6 +42,44 @@ def test_a_build_on_a_full_disk_is_the_machines_fault_in_one_sentence(small_disk
     done = tool.inv("build", config=small_disk / "vexci.yaml")
     assert done.returncode == 3, done.stdout
     assert "the disk is full" in done.stdout and "Traceback" not in done.stdout
+    assert "'./inv clean' removes what builds made" in done.stdout and "VEXCI_CACHE" not in done.stdout  # it is not the cache's disk
+    assert kept(small_disk) == []
+
+
+def kept(root: Path) -> list[str]:
+    """The files in the tool's build folders, but for the locks, which hold nothing."""
+    return [str(path.relative_to(root)) for path in (root / ".build").rglob("*") if path.is_file() and path.name != ".vexci-lock"]
+
+
+MODULE = """\
+version: 1
+project: full
+artifacts:
+  module: {builder: kbuild, folder: kernel, module: demo, kernels: [k]}
+  tool: {builder: make, folder: tool, output: tool, goals: [good]}
+kernels:
+  k: {provider: apt, pattern: 6.1-cloud}
+"""
+
+
+@pytest.mark.parametrize("leave", [24_000, 60_000, 300_000])
+@pytest.mark.parametrize("only", ["module", "tool"])
+def test_a_disk_that_is_full_in_the_middle_leaves_no_copy_no_stamp_and_no_output(small_disk: Path, only: str, leave: int) -> None:
+    """First where the sources are copied, then where the stamp of the start is written, then where the compiler writes."""
+    builds.module(small_disk)
+    shutil.copytree(tool.ROOT / "tests/zoo/builds", small_disk / "tool")
+    (small_disk / "kernel/demo.c").write_text(builds.MODULE_C + "".join(f"/* line {n} of many */\n" for n in range(1500)))
+    (small_disk / "tool/tool.c").write_text((small_disk / "tool/tool.c").read_text() + "const char room[400000] = {1};\n")
+    (small_disk / "vexci.yaml").write_text(MODULE)
+    fill(small_disk, leave=leave)
+    done = tool.inv("build", "--only", only, config=small_disk / "vexci.yaml")
+    assert done.returncode == 3, done.stdout
+    assert "the disk is full" in done.stdout and "Traceback" not in done.stdout
+    assert kept(small_disk) == []
+    (small_disk / "ballast").unlink()
+    again = tool.inv("build", "--only", only, config=small_disk / "vexci.yaml")
+    assert again.returncode in (0, 3), again.stdout  # there may be too little room for a whole build; what was built is whole
+    assert again.returncode == 0 or kept(small_disk) == []
 
 
 def test_a_run_that_cannot_even_begin_its_record_says_so(small_disk: Path) -> None:

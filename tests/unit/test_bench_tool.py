@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from ci.bench.tool import Command, Measure, measure, plain_list
+from ci.bench.tool import Command, Measure, measure, plain_list, times
 from ci.errors import UsageError
 from ci.model import Series, Verdict
 from ci.store import RunFolder
@@ -73,6 +73,15 @@ def test_a_command_that_fails_has_no_number_and_a_reason_and_the_others_go_on(tm
     assert all("exit 4: no kernel" in (s.failure or "") for s in bad)
     assert log.exists(), "what was started is taken down all the same"
     assert [len(s.samples) for s in series if s.workload == "good"] == [2]
+
+
+def test_seconds_that_were_taken_inside_are_a_series_with_their_conditions(tmp_path: Path) -> None:
+    run = RunFolder(tmp_path)
+    raw = run.file("seconds.json")
+    raw.write_text("[0.25, 0.5]")
+    one = times("module [6.1]", "verify-one", [0.25, 0.5], {"command": "the checks"}, [run.evidence("samples", raw)])
+    assert (one.metric, one.unit, one.better, one.samples) == ("time", "s", "lower", (0.25, 0.5))
+    assert one.dimensions["rounds"] == "2" and one.dimensions["command"] == "the checks" and one.evidence[0].path == "seconds.json"
 
 
 def test_a_command_that_hangs_is_a_hang(tmp_path: Path) -> None:

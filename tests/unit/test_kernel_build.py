@@ -140,6 +140,23 @@ def test_missing_tools_are_named_together_with_the_command_that_installs_them(tm
     assert caught.value.hint == "apt-get install flex bc"
 
 
+def test_a_kernel_of_clang_needs_clangs_tools_and_is_made_with_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    wanted = replace(spec(tmp_path), toolchain="clang")
+
+    def find(name: str, *, hint: str = "") -> str:
+        if name in ("clang", "ld.lld", "llvm-ar", "gcc"):
+            raise UsageError(f"the program '{name}' is not installed", hint=hint)
+        return name
+
+    monkeypatch.setattr(source.process, "find_program", find)
+    with pytest.raises(UsageError, match="cannot be built here: clang, lld, llvm not installed") as caught:
+        source.precheck(wanted)
+    assert caught.value.hint == "apt-get install clang lld llvm"
+    monkeypatch.setattr(source, "_compiler", lambda family: family)
+    command = source._make_command(wanted, source._Origin("linux", "a" * 64))
+    assert "LLVM=1" in command and any(word.startswith("CC=") and word.endswith("clang") for word in command)
+
+
 def test_the_key_changes_with_the_source_the_options_and_the_compiler(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     wanted = spec(tmp_path)
     origin = source._Origin("linux", "a" * 64)
@@ -150,9 +167,9 @@ def test_the_key_changes_with_the_source_the_options_and_the_compiler(tmp_path: 
     (tmp_path / "a.config").write_text("CONFIG_GOOD=n\n")
     others.append(source._key(wanted, origin))
     others.append(source._key(replace(wanted, base="defconfig"), origin))
-    monkeypatch.setattr(source, "_compiler", lambda: "13.0")
-    others.append(source._key(wanted, origin))
-    assert len({first, *others}) == 5
+    monkeypatch.setattr(source, "_compiler", lambda family: f"{family} 13.0")
+    others += [source._key(wanted, origin), source._key(replace(wanted, toolchain="clang"), origin)]
+    assert len({first, *others}) == 6
 
 
 def test_a_later_fragment_wins_and_a_line_that_is_none_is_a_mistake(tmp_path: Path) -> None:

@@ -77,6 +77,7 @@ def test_a_filter_names_cells(wanted: Filter, cells: list[str]) -> None:
         (Filter(only="modul"), "the artifact 'modul' is not defined; did you mean 'module'?"),
         (Filter(kernel="old,newer"), "the kernel 'newer' is not defined; did you mean 'new'?"),
         (Filter(features="debgu"), "the feature set 'debgu' is not defined; did you mean 'debug'?"),
+        (Filter(only=","), "',' names no artifact; expected one or more of: module, daemon, tool, all"),
         (Filter(toolchain="clnag"), "the toolchain 'clnag' is not defined; did you mean 'clang'?"),
         (Filter(toolchain="icx"), "the toolchain 'icx' is not defined; expected one of: all, clang, gcc"),
     ],

@@ -18,6 +18,11 @@ pytestmark = pytest.mark.unit
         ('ERROR: modpost: "f" [/build/x.ko] undefined!\n', "", 'ERROR: modpost: "f" [k/x.ko] undefined!'),
         ("/bin/sh: 1: pahole: not found\nmake: Leaving directory '/x'\n", "", "pahole: not found"),
         (
+            "make: /opt/cc: No such file or directory\nmake: *** [Makefile:6: good] Error 127\n",
+            "",
+            "/opt/cc: No such file or directory",
+        ),
+        (
             "make[2]: *** No rule to make target 'x.o', needed by 'x.ko'.  Stop.\n",
             "",
             "No rule to make target 'x.o', needed by 'x.ko'.  Stop.",

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ci import store
-from ci.errors import InfrastructureError
+from ci.errors import DiskFull, InfrastructureError
 
 pytestmark = pytest.mark.unit
 
@@ -45,6 +45,20 @@ def test_a_full_disk_is_said_in_words_and_leaves_nothing(tmp_path: Path) -> None
     with pytest.raises(InfrastructureError, match="the disk is full"):
         store.cached("things", "k", make)
     assert not leftovers_in(tmp_path)
+
+
+def test_the_way_out_of_a_full_disk_is_for_the_disk_that_is_full(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    full, sealed = OSError(errno.ENOSPC, "No space left on device"), OSError(errno.EROFS, "Read-only file system")
+    in_cache = store.disk_error(full, tmp_path / "cache" / "kernels")
+    assert "'./inv clean --cache'" in in_cache.hint and "VEXCI_CACHE" in in_cache.hint
+    beside = store.disk_error(full, tmp_path / "project" / ".build")
+    assert (
+        "'./inv clean' removes what builds made" in beside.hint and "'./inv clean --cache' the cache, which lies on the same" in beside.hint
+    )
+    monkeypatch.setenv("VEXCI_CACHE", "/proc")  # another file system than the project's
+    elsewhere = store.disk_error(full, tmp_path / "project" / ".build")
+    assert isinstance(elsewhere, DiskFull) and "--cache" not in elsewhere.hint and "VEXCI_CACHE" not in elsewhere.hint
+    assert "make it writable: builds and records are kept beside the manifest" in store.disk_error(sealed, tmp_path / "project").hint
 
 
 def test_two_at_once_make_an_entry_once(tmp_path: Path) -> None:

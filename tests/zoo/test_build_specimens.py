@@ -210,6 +210,13 @@ def test_a_pre_step_that_fails_is_named_with_its_last_words(tmp_path: Path) -> N
     assert "of 'before:' failed (exit 3): no such option" in error.message and "it runs in .build/tool/host" in error.hint
 
 
+def test_a_pre_step_that_cannot_be_started_is_a_usage_error_that_names_artifact_and_key(tmp_path: Path) -> None:
+    made = job(tmp_path, "good")
+    error = fails(replace(made, spec=replace(made.spec, recipe=replace(made.spec.recipe, before=(("./tool.c",),)))), UsageError)
+    assert error.message == "tool: './tool.c' may not be executed: Permission denied" and error.where == "tool"
+    assert "'before:' runs it in .build/tool/host, without a shell" in error.hint
+
+
 def hard_wired(headers: str) -> str:
     return f"obj-m := demo.o\nmodules:\n\t$(MAKE) -C {headers} M=$(CURDIR) modules\n"
 
