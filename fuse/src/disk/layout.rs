@@ -181,6 +181,97 @@ pub struct RawInode {
     pub xattr: [u8; 256],
 }
 
+/// An entry of an extent tree's node (section 7); `len` is 0 where it is a child.
+#[derive(Debug, Clone, Copy, FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
+#[repr(C)]
+#[allow(missing_docs)] // the names are the document's
+pub struct RawExtent {
+    pub lblk: U32,
+    pub len: U32,
+    pub pblk: U64,
+}
+
+/// What precedes the entries of an extent tree's root in an inode (section 7).
+#[derive(Debug, Clone, Copy, FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
+#[repr(C)]
+#[allow(missing_docs)] // the names are the document's
+pub struct RawRootHead {
+    pub entries: U16,
+    pub depth: U16,
+    pub zero: [u8; 12],
+}
+
+/// A record of a directory leaf, before its name (section 8).
+#[derive(Debug, Clone, Copy, FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
+#[repr(C)]
+#[allow(missing_docs)] // the names are the document's
+pub struct RawRecord {
+    pub key: U64,
+    pub ino: U32,
+    pub name_len: u8,
+    pub kind: u8,
+    pub zero: U16,
+}
+
+/// An entry of a directory index (section 8).
+#[derive(Debug, Clone, Copy, FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
+#[repr(C)]
+#[allow(missing_docs)] // the names are the document's
+pub struct RawIndexEntry {
+    pub key: U64,
+    pub lblk: U32,
+    pub zero: U32,
+}
+
+/// An extended attribute, before its name (section 9).
+#[derive(Debug, Clone, Copy, FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
+#[repr(C)]
+#[allow(missing_docs)] // the names are the document's
+pub struct RawAttribute {
+    pub space: u8,
+    pub name_len: u8,
+    pub value_len: U16,
+}
+
+/// What `special` of a store's inode holds (section 12.2).
+#[derive(Debug, Clone, Copy, FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
+#[repr(C)]
+#[allow(missing_docs)] // the names are the document's
+pub struct RawStore {
+    pub slots: U32,
+    pub live: U32,
+    pub dimension: U16,
+    pub metric: u8,
+    pub element: u8,
+    pub stride: U32,
+    pub zero: [u8; 8],
+}
+
+/// An entry of the slot map (section 12.2).
+#[derive(Debug, Clone, Copy, FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
+#[repr(C)]
+#[allow(missing_docs)] // the names are the document's
+pub struct RawSlot {
+    pub ino: U32,
+    pub generation: U32,
+    pub crc: U32,
+    pub zero: U32,
+}
+
+/// The row at the start of these bytes. Panics if it does not fit: lengths are checked before.
+#[must_use]
+pub fn row<T: FromBytes + Immutable + KnownLayout + Unaligned>(bytes: &[u8]) -> &T {
+    T::ref_from_prefix(bytes).expect("the row fits").0
+}
+
+/// The same, to be changed.
+pub fn row_mut<T>(bytes: &mut [u8]) -> &mut T
+where
+    T: FromBytes + IntoBytes + KnownLayout + Unaligned,
+{
+    T::mut_from_prefix(bytes).expect("the row fits").0
+}
+
 macro_rules! at {
     ($type:ty: $size:literal; $($field:ident $offset:literal),* $(,)?) => {
         const _: () = {
@@ -205,3 +296,10 @@ at!(RawGroupHead: 0x40; header 0, blocks 0x18, inodes 0x1c, reserved 0x20);
 at!(RawInode: 512; magic 0x00, checksum 0x04, generation 0x08, mode 0x0c, xattr_len 0x0e, uid 0x10, gid 0x14,
     nlink 0x18, flags 0x1c, size 0x20, blocks 0x28, atime 0x30, mtime 0x38, ctime 0x40, btime 0x48,
     xattr_block 0x50, rdev 0x58, orphan_next 0x5c, parent 0x60, link 0x64, special 0x68, root 0x80, xattr 0x100);
+at!(RawExtent: 16; lblk 0, len 4, pblk 8);
+at!(RawRootHead: 16; entries 0, depth 2, zero 4);
+at!(RawRecord: 16; key 0, ino 8, name_len 12, kind 13, zero 14);
+at!(RawIndexEntry: 16; key 0, lblk 8, zero 12);
+at!(RawAttribute: 4; space 0, name_len 1, value_len 2);
+at!(RawStore: 24; slots 0, live 4, dimension 8, metric 10, element 11, stride 12, zero 16);
+at!(RawSlot: 16; ino 0, generation 4, crc 8, zero 12);

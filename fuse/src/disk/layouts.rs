@@ -7,8 +7,9 @@ use super::dir::{index, leaf};
 use super::extents::node;
 use super::layout::{
     BLOCK_BITMAP, BLOCK_SIZE, GROUP_BLOCKS, Header, INODE_BITMAP, INODE_SIZE, INODES_PER_BLOCK,
-    RO_COMPAT_SHORT_JOURNAL, RO_COMPAT_VECTOR, ROOT_INO, RawErrorRecord, RawGroupHead, RawInode,
-    RawState, RawSummaryEntry, RawSummaryHead, RawSuper, SUMMARY_ENTRIES, VERSION,
+    RO_COMPAT_SHORT_JOURNAL, RO_COMPAT_VECTOR, ROOT_INO, RawAttribute, RawErrorRecord, RawExtent,
+    RawGroupHead, RawIndexEntry, RawInode, RawRecord, RawRootHead, RawSlot, RawState, RawStore,
+    RawSummaryEntry, RawSummaryHead, RawSuper, SUMMARY_ENTRIES, VERSION,
 };
 use super::vector::slots;
 use super::{FLAG_COLLECTION, FLAG_ORPHAN, FLAG_STORE, Kind, state, symlink, xattr};
@@ -49,6 +50,7 @@ macro_rules! orders {
 }
 
 orders!(U16: "little" U32: "little" U64: "little" I64: "little" [U64; 2]: "little" Header: "" RawErrorRecord: "");
+impl Order for u8 {}
 impl<const N: usize> Order for [u8; N] {}
 
 fn order<T: Order>(_: &T) -> &'static str {
@@ -114,7 +116,7 @@ fn block(
     }
 }
 
-/// Every structure on disk that is more than a row of a table.
+/// Every structure on disk.
 #[must_use]
 pub fn layouts() -> Vec<Layout> {
     let entries = size_of::<RawSummaryHead>();
@@ -134,6 +136,14 @@ pub fn layouts() -> Vec<Layout> {
             rest("ibitmap", INODE_BITMAP, BLOCK_BITMAP), rest("bbitmap", BLOCK_BITMAP, BLOCK_SIZE)),
         of!("vexfs_inode" RawInode, INODE_SIZE; magic checksum generation mode xattr_len uid gid nlink flags size blocks
             atime mtime ctime btime xattr_block rdev orphan_next parent link special root xattr;),
+        of!("vexfs_extent" RawExtent, size_of::<RawExtent>(); lblk len pblk;),
+        of!("vexfs_extent_root" RawRootHead, node::ROOT_SIZE; entries depth zero;
+            rest("e", node::ROOT_HEADER, node::ROOT_SIZE)),
+        of!("vexfs_record" RawRecord, leaf::FIXED; key ino name_len kind => type zero; rest("name", leaf::FIXED, leaf::FIXED)),
+        of!("vexfs_index_entry" RawIndexEntry, size_of::<RawIndexEntry>(); key lblk zero;),
+        of!("vexfs_xattr_entry" RawAttribute, xattr::FIXED; space name_len value_len; rest("name", xattr::FIXED, xattr::FIXED)),
+        of!("vexfs_store" RawStore, size_of::<RawStore>(); slots live dimension metric element stride zero;),
+        of!("vexfs_slot" RawSlot, size_of::<RawSlot>(); ino generation crc zero;),
         block(
             "vexfs_extent_block",
             &[

@@ -4,7 +4,9 @@
 use std::sync::Arc;
 
 use rustix::io::Errno;
+use zerocopy::FromBytes;
 
+use super::layout::{RawAttribute, row_mut};
 use super::{BLOCK_SIZE, Block, Error, Expect, Inode, Kind, MetaRead, Result, Tx, corrupt};
 
 /// Longest value.
@@ -16,7 +18,7 @@ pub(in crate::disk) const INLINE: usize = 256;
 pub(in crate::disk) const USED: usize = 0x18;
 pub(in crate::disk) const FIRST: usize = 0x20;
 const ROOM: usize = BLOCK_SIZE - FIRST;
-const FIXED: usize = 4;
+pub(in crate::disk) const FIXED: usize = size_of::<RawAttribute>();
 
 /// Whether an attribute may, must or must not be there when it is set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -83,12 +85,13 @@ pub(crate) fn parse(bytes: &[u8]) -> std::result::Result<Vec<Attribute>, &'stati
 
 /// Takes in the attributes before the first that is wrong.
 fn parse_into(mut bytes: &[u8], all: &mut Vec<Attribute>) -> std::result::Result<(), &'static str> {
-    while let [namespace, name_len, low, high, rest @ ..] = bytes {
+    while let Ok((head, rest)) = RawAttribute::ref_from_prefix(bytes) {
+        let namespace = head.space;
         let (name_len, value_len) = (
-            usize::from(*name_len),
-            usize::from(u16::from_le_bytes([*low, *high])),
+            usize::from(head.name_len),
+            usize::from(head.value_len.get()),
         );
-        if !(1..=PREFIXES.len()).contains(&usize::from(*namespace)) {
+        if !(1..=PREFIXES.len()).contains(&usize::from(namespace)) {
             return Err("namespace");
         }
         if name_len == 0 {
@@ -103,11 +106,11 @@ fn parse_into(mut bytes: &[u8], all: &mut Vec<Attribute>) -> std::result::Result
         if used[FIXED + name_len + value_len..].iter().any(|&b| b != 0) {
             return Err("zero");
         }
-        if name.contains(&0) || all.iter().any(|other| other.is(*namespace, name)) {
+        if name.contains(&0) || all.iter().any(|other| other.is(namespace, name)) {
             return Err("name");
         }
         all.push(Attribute {
-            namespace: *namespace,
+            namespace,
             name: name.to_vec(),
             value: value.to_vec(),
         });
@@ -124,9 +127,11 @@ fn encode(all: &[Attribute], out: &mut [u8]) -> usize {
     let mut at = 0;
     for attribute in all {
         let entry = &mut out[at..at + attribute.size()];
-        entry[0] = attribute.namespace;
-        entry[1] = attribute.name.len() as u8;
-        entry[2..4].copy_from_slice(&(attribute.value.len() as u16).to_le_bytes());
+        *row_mut(entry) = RawAttribute {
+            space: attribute.namespace,
+            name_len: attribute.name.len() as u8,
+            value_len: (attribute.value.len() as u16).into(),
+        };
         let value = FIXED + attribute.name.len();
         entry[FIXED..value].copy_from_slice(&attribute.name);
         entry[value..value + attribute.value.len()].copy_from_slice(&attribute.value);

@@ -2,13 +2,14 @@
 //! Bytes of a directory index (section 8 of the format), as pure functions.
 
 use crate::disk::BLOCK_SIZE;
+use crate::disk::layout::{RawIndexEntry, row, row_mut};
 
 /// Entries that an index can hold.
 pub(crate) const MAX_ENTRIES: usize = 254;
 /// Level of the highest index.
 pub(crate) const MAX_LEVEL: u16 = 3;
 
-const ENTRY: usize = 16;
+const ENTRY: usize = size_of::<RawIndexEntry>();
 pub(in crate::disk) const LEVEL: usize = 0x18;
 pub(in crate::disk) const COUNT: usize = 0x1a;
 pub(in crate::disk) const LBLK: usize = 0x1c;
@@ -31,10 +32,6 @@ fn le32(block: &[u8; BLOCK_SIZE], at: usize) -> u32 {
     u32::from(le16(block, at)) | u32::from(le16(block, at + 2)) << 16
 }
 
-fn le64(block: &[u8; BLOCK_SIZE], at: usize) -> u64 {
-    u64::from(le32(block, at)) | u64::from(le32(block, at + 4)) << 32
-}
-
 /// Level of any directory block: 0 is a leaf.
 #[must_use]
 pub(crate) fn level(block: &[u8; BLOCK_SIZE]) -> u16 {
@@ -47,13 +44,17 @@ pub(crate) fn count(block: &[u8; BLOCK_SIZE]) -> usize {
     usize::from(le16(block, COUNT)).min(MAX_ENTRIES)
 }
 
+fn raw(block: &[u8; BLOCK_SIZE], i: usize) -> &RawIndexEntry {
+    row(&block[FIRST + i * ENTRY..])
+}
+
 /// Entry `i`, which is below [`count`].
 #[must_use]
 pub(crate) fn entry(block: &[u8; BLOCK_SIZE], i: usize) -> Entry {
-    let at = FIRST + i * ENTRY;
+    let raw = raw(block, i);
     Entry {
-        key: le64(block, at),
-        lblk: le32(block, at + 8),
+        key: raw.key.get(),
+        lblk: raw.lblk.get(),
     }
 }
 
@@ -64,9 +65,11 @@ pub(crate) fn init(block: &mut [u8; BLOCK_SIZE], lblk: u32, level: u16, entries:
     block[COUNT..LBLK].copy_from_slice(&(entries.len() as u16).to_le_bytes());
     block[LBLK..FIRST].copy_from_slice(&lblk.to_le_bytes());
     for (i, entry) in entries.iter().enumerate() {
-        let at = FIRST + i * ENTRY;
-        block[at..at + 8].copy_from_slice(&entry.key.to_le_bytes());
-        block[at + 8..at + 12].copy_from_slice(&entry.lblk.to_le_bytes());
+        *row_mut(&mut block[FIRST + i * ENTRY..]) = RawIndexEntry {
+            key: entry.key.into(),
+            lblk: entry.lblk.into(),
+            zero: 0.into(),
+        };
     }
 }
 
@@ -107,7 +110,7 @@ pub(crate) fn check(
         if lblk == 0 || lblk >= blocks {
             return Err("lblk");
         }
-        if le32(block, FIRST + i * ENTRY + 12) != 0 {
+        if raw(block, i).zero.get() != 0 {
             return Err("zero");
         }
         before = Some(key);

@@ -2,6 +2,7 @@
 //! Bytes of a directory leaf (section 8 of the format), as pure functions.
 
 use crate::disk::BLOCK_SIZE;
+use crate::disk::layout::{RawRecord, row, row_mut};
 
 /// Least key.
 pub(crate) const KEY_MIN: u64 = 8;
@@ -15,7 +16,7 @@ pub(in crate::disk) const USED: usize = 0x1a;
 pub(in crate::disk) const LBLK: usize = 0x1c;
 pub(in crate::disk) const FIRST: usize = 0x20;
 const ROOM: usize = BLOCK_SIZE - FIRST;
-const FIXED: usize = 16;
+pub(in crate::disk) const FIXED: usize = size_of::<RawRecord>();
 
 /// A record of a leaf.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -53,10 +54,6 @@ fn le16(block: &[u8; BLOCK_SIZE], at: usize) -> u16 {
 
 fn le32(block: &[u8; BLOCK_SIZE], at: usize) -> u32 {
     u32::from(le16(block, at)) | u32::from(le16(block, at + 2)) << 16
-}
-
-fn le64(block: &[u8; BLOCK_SIZE], at: usize) -> u64 {
-    u64::from(le32(block, at)) | u64::from(le32(block, at + 4)) << 32
 }
 
 fn used(block: &[u8; BLOCK_SIZE]) -> usize {
@@ -99,23 +96,24 @@ pub(crate) fn check(
         if end - at < FIXED {
             return Err("used");
         }
-        let name_len = usize::from(block[at + 12]);
+        let head: &RawRecord = row(&block[at..]);
+        let name_len = usize::from(head.name_len);
         let size = record_size(name_len);
         if size > end - at || name_len == 0 {
             return Err("name_len");
         }
-        let key = le64(block, at);
+        let key = head.key.get();
         if key < least || key >= high || key > KEY_MAX {
             return Err("key");
         }
-        if le32(block, at + 8) == 0 {
+        if head.ino.get() == 0 {
             return Err("ino");
         }
-        if !(1..=7).contains(&block[at + 13]) {
+        if !(1..=7).contains(&head.kind) {
             return Err("type");
         }
         let name_end = at + FIXED + name_len;
-        if le16(block, at + 14) != 0 || block[name_end..at + size].iter().any(|&b| b != 0) {
+        if head.zero.get() != 0 || block[name_end..at + size].iter().any(|&b| b != 0) {
             return Err("zero");
         }
         if !is_legal(&block[at + FIXED..name_end]) {
@@ -138,15 +136,16 @@ pub(crate) fn records(block: &[u8; BLOCK_SIZE]) -> impl Iterator<Item = Record<'
         if at + FIXED > end {
             return None;
         }
-        let name_len = usize::from(block[at + 12]);
+        let head: &RawRecord = row(&block[at..]);
+        let name_len = usize::from(head.name_len);
         let size = record_size(name_len);
         if at + size > end {
             return None;
         }
         let record = Record {
-            key: le64(block, at),
-            ino: le32(block, at + 8),
-            kind: block[at + 13],
+            key: head.key.get(),
+            ino: head.ino.get(),
+            kind: head.kind,
             name: &block[at + FIXED..][..name_len],
             at,
         };
@@ -171,17 +170,20 @@ pub(crate) fn insert(block: &mut [u8; BLOCK_SIZE], key: u64, ino: u32, kind: u8,
     block.copy_within(at..end, at + size);
     let record = &mut block[at..at + size];
     record.fill(0);
-    record[..8].copy_from_slice(&key.to_le_bytes());
-    record[8..12].copy_from_slice(&ino.to_le_bytes());
-    record[12] = name.len() as u8;
-    record[13] = kind;
+    *row_mut(record) = RawRecord {
+        key: key.into(),
+        ino: ino.into(),
+        name_len: name.len() as u8,
+        kind,
+        zero: 0.into(),
+    };
     record[FIXED..FIXED + name.len()].copy_from_slice(name);
     set_used(block, end - FIRST + size);
 }
 
 /// Takes out the record at `at`.
 pub(crate) fn remove(block: &mut [u8; BLOCK_SIZE], at: usize) {
-    let size = record_size(block[at + 12].into());
+    let size = record_size(row::<RawRecord>(&block[at..]).name_len.into());
     let end = FIRST + used(block);
     block.copy_within(at + size..end, at);
     block[end - size..end].fill(0);
@@ -190,8 +192,9 @@ pub(crate) fn remove(block: &mut [u8; BLOCK_SIZE], at: usize) {
 
 /// Points the record at `at` at another inode.
 pub(crate) fn retarget(block: &mut [u8; BLOCK_SIZE], at: usize, ino: u32, kind: u8) {
-    block[at + 8..at + 12].copy_from_slice(&ino.to_le_bytes());
-    block[at + 13] = kind;
+    let record: &mut RawRecord = row_mut(&mut block[at..]);
+    record.ino = ino.into();
+    record.kind = kind;
 }
 
 /// Moves the upper part to `right`, an empty leaf, and returns the least key that belongs there from now on.

@@ -2,6 +2,7 @@
 //! Bytes of an extent tree's nodes (section 7 of the format), as pure functions.
 
 use crate::disk::BLOCK_SIZE;
+use crate::disk::layout::{RawExtent, RawRootHead, row, row_mut};
 
 /// Entries of the root in the inode.
 pub const ROOT_ENTRIES: usize = 7;
@@ -16,8 +17,8 @@ pub const LBLK_END: u64 = 0xffff_ffff;
 /// Bytes of the root.
 pub const ROOT_SIZE: usize = 128;
 
-const ENTRY: usize = 16;
-const ROOT_HEADER: usize = 16;
+const ENTRY: usize = size_of::<RawExtent>();
+pub(in crate::disk) const ROOT_HEADER: usize = size_of::<RawRootHead>();
 pub(in crate::disk) const COUNT: usize = 0x18;
 pub(in crate::disk) const DEPTH: usize = 0x1a;
 pub(in crate::disk) const PAD: usize = 0x1c;
@@ -190,19 +191,15 @@ fn le32(bytes: &[u8], at: usize) -> u32 {
     u32::from(le16(bytes, at)) | u32::from(le16(bytes, at + 2)) << 16
 }
 
-fn le64(bytes: &[u8], at: usize) -> u64 {
-    u64::from(le32(bytes, at)) | u64::from(le32(bytes, at + 4)) << 32
-}
-
 fn parse_entries(bytes: &[u8], count: usize, depth: u16) -> Result<Node, &'static str> {
-    let entries = bytes.chunks_exact(ENTRY).take(count);
+    let entries = bytes.chunks_exact(ENTRY).take(count).map(row::<RawExtent>);
     if depth == 0 {
         let extents = entries.map(|entry| {
-            let len = le32(entry, 4);
+            let len = entry.len.get();
             Extent {
-                lblk: le32(entry, 0),
+                lblk: entry.lblk.get(),
                 len: len & !UNWRITTEN,
-                pblk: le64(entry, 8),
+                pblk: entry.pblk.get(),
                 unwritten: len & UNWRITTEN != 0,
             }
         });
@@ -210,10 +207,10 @@ fn parse_entries(bytes: &[u8], count: usize, depth: u16) -> Result<Node, &'stati
     }
     let children = entries
         .map(|entry| {
-            (le32(entry, 4) == 0)
+            (entry.len.get() == 0)
                 .then(|| Child {
-                    lblk: le32(entry, 0),
-                    pblk: le64(entry, 8),
+                    lblk: entry.lblk.get(),
+                    pblk: entry.pblk.get(),
                 })
                 .ok_or("zero")
         })
@@ -223,10 +220,11 @@ fn parse_entries(bytes: &[u8], count: usize, depth: u16) -> Result<Node, &'stati
 
 fn write_entries(bytes: &mut [u8], node: &Node) {
     let mut put = |i: usize, lblk: u32, len: u32, pblk: u64| {
-        let entry = &mut bytes[i * ENTRY..][..ENTRY];
-        entry[..4].copy_from_slice(&lblk.to_le_bytes());
-        entry[4..8].copy_from_slice(&len.to_le_bytes());
-        entry[8..].copy_from_slice(&pblk.to_le_bytes());
+        *row_mut(&mut bytes[i * ENTRY..]) = RawExtent {
+            lblk: lblk.into(),
+            len: len.into(),
+            pblk: pblk.into(),
+        };
     };
     match node {
         Node::Leaf(extents) => {
@@ -248,7 +246,8 @@ fn write_entries(bytes: &mut [u8], node: &Node) {
 /// # Errors
 /// The name of the field that is wrong.
 pub fn parse_root(root: &[u8; ROOT_SIZE]) -> Result<Node, &'static str> {
-    let (count, depth) = (usize::from(le16(root, 0)), le16(root, 2));
+    let head: &RawRootHead = row(root);
+    let (count, depth) = (usize::from(head.entries.get()), head.depth.get());
     if count > ROOT_ENTRIES || (depth > 0 && count == 0) {
         return Err("entries");
     }
@@ -256,7 +255,7 @@ pub fn parse_root(root: &[u8; ROOT_SIZE]) -> Result<Node, &'static str> {
         return Err("depth");
     }
     let unused = &root[ROOT_HEADER + count * ENTRY..];
-    if root[4..ROOT_HEADER].iter().chain(unused).any(|&b| b != 0) {
+    if head.zero.iter().chain(unused).any(|&b| b != 0) {
         return Err("zero");
     }
     parse_entries(&root[ROOT_HEADER..], count, depth)
@@ -268,8 +267,11 @@ pub fn encode_root(node: &Node) -> [u8; ROOT_SIZE] {
     debug_assert!(node.len() <= ROOT_ENTRIES);
     let mut root = [0; ROOT_SIZE];
     let depth = if node.is_empty() { 0 } else { node.depth() };
-    root[..2].copy_from_slice(&(node.len() as u16).to_le_bytes());
-    root[2..4].copy_from_slice(&depth.to_le_bytes());
+    *row_mut(&mut root) = RawRootHead {
+        entries: (node.len() as u16).into(),
+        depth: depth.into(),
+        zero: [0; 12],
+    };
     write_entries(&mut root[ROOT_HEADER..], node);
     root
 }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! What a store says of itself: `special` of its inode (section 12.2).
 
+use crate::disk::layout::{RawStore, row};
 use crate::disk::{Inode, Kind, MetaRead, Result, corrupt};
 use crate::uapi::DIMENSION_MAX;
 
@@ -77,14 +78,15 @@ impl Shape {
     /// The bytes in the inode.
     #[must_use]
     pub fn encode(&self) -> [u8; 24] {
-        let mut bytes = [0; 24];
-        bytes[..4].copy_from_slice(&self.slots.to_le_bytes());
-        bytes[4..8].copy_from_slice(&self.live.to_le_bytes());
-        bytes[8..10].copy_from_slice(&self.dimension.to_le_bytes());
-        bytes[10] = self.metric as u8;
-        bytes[11] = ELEMENT_F32;
-        bytes[12..16].copy_from_slice(&self.stride().to_le_bytes());
-        bytes
+        zerocopy::transmute!(RawStore {
+            slots: self.slots.into(),
+            live: self.live.into(),
+            dimension: self.dimension.into(),
+            metric: self.metric as u8,
+            element: ELEMENT_F32,
+            stride: self.stride().into(),
+            zero: [0; 8],
+        })
     }
 
     /// From a store's inode, with every check of section 12.2.
@@ -92,13 +94,12 @@ impl Shape {
     /// # Errors
     /// The name of the field that is wrong.
     pub fn decode(inode: &Inode) -> std::result::Result<Shape, &'static str> {
-        let s = &inode.special;
-        let word = |at: usize| u32::from_le_bytes([s[at], s[at + 1], s[at + 2], s[at + 3]]);
-        let metric = Metric::from_number(s[10].into()).ok_or("metric")?;
+        let raw: &RawStore = row(&inode.special);
+        let metric = Metric::from_number(raw.metric.into()).ok_or("metric")?;
         let shape = Shape {
-            slots: word(0),
-            live: word(4),
-            dimension: u16::from_le_bytes([s[8], s[9]]),
+            slots: raw.slots.get(),
+            live: raw.live.get(),
+            dimension: raw.dimension.get(),
             metric,
         };
         let rules = [
@@ -106,8 +107,8 @@ impl Shape {
                 (1..=DIMENSION_MAX).contains(&shape.dimension.into()),
                 "dimension",
             ),
-            (s[11] == ELEMENT_F32, "element"),
-            (word(12) == shape.stride(), "stride"),
+            (raw.element == ELEMENT_F32, "element"),
+            (raw.stride.get() == shape.stride(), "stride"),
             (shape.slots <= shape.max_slots(), "slots"),
             (shape.live <= shape.slots, "live"),
             (inode.size == shape.size(), "size"),

@@ -3,8 +3,11 @@
 
 use std::sync::Arc;
 
+use zerocopy::FromZeros;
+
 use super::shape::Shape;
 use crate::disk::extents::Extent;
+use crate::disk::layout::RawSlot;
 use crate::disk::{Block, Expect, Inode, Kind, MetaRead, Result, Tx, corrupt, crc, map};
 
 /// First logical block of the map: below are vectors.
@@ -49,29 +52,28 @@ pub fn blocks_of(slots: u32) -> u32 {
 }
 
 fn offset(slot: u32) -> usize {
-    ENTRY + (slot % ENTRIES) as usize * 16
+    ENTRY + (slot % ENTRIES) as usize * size_of::<RawSlot>()
 }
 
 /// The entry of a slot in its map block; none if it is free.
 #[must_use]
 pub fn entry(block: &Block, slot: u32) -> Option<SlotEntry> {
-    let at = offset(slot);
-    let ino = block.get_u32(at);
+    let raw: &RawSlot = block.at(offset(slot));
+    let ino = raw.ino.get();
     (ino != 0).then(|| SlotEntry {
         ino,
-        generation: block.get_u32(at + 4),
-        crc: block.get_u32(at + 8),
+        generation: raw.generation.get(),
+        crc: raw.crc.get(),
     })
 }
 
 fn put(block: &mut Block, slot: u32, entry: Option<SlotEntry>) {
-    let at = offset(slot);
-    block[at..at + 16].fill(0);
-    if let Some(entry) = entry {
-        block.put_u32(at, entry.ino);
-        block.put_u32(at + 4, entry.generation);
-        block.put_u32(at + 8, entry.crc);
-    }
+    *block.at_mut(offset(slot)) = entry.map_or_else(RawSlot::new_zeroed, |used| RawSlot {
+        ino: used.ino.into(),
+        generation: used.generation.into(),
+        crc: used.crc.into(),
+        zero: 0.into(),
+    });
 }
 
 impl StoreRef<'_> {
@@ -157,12 +159,12 @@ pub fn check(
         return Err("zero");
     }
     for slot in 0..ENTRIES {
-        let at = offset(slot);
-        let ino = block.get_u32(at);
-        if block.get_u32(at + 12) != 0 {
+        let raw: &RawSlot = block.at(offset(slot));
+        let ino = raw.ino.get();
+        if raw.zero.get() != 0 {
             return Err("zero");
         }
-        if ino == 0 && (block.get_u64(at) != 0 || block.get_u32(at + 8) != 0) {
+        if ino == 0 && (raw.generation.get() != 0 || raw.crc.get() != 0) {
             return Err("free");
         }
         if ino != 0 && !is_inode(ino) {
