@@ -31,6 +31,7 @@ _VECTOR = re.compile(
     r"(?:f(?!s\b)[a-z0-9]+\b.*|v?(?:ld|st)mxcsr\b.*|emms\b.*|vzero(?:upper|all)\b.*|[^#\n<]*%(?:[xyz]mm\d|mm[0-7]|st\b|k[0-7]\b|tmm\d).*))$",
     re.MULTILINE,
 )
+_FILE = re.compile(r"^(\S.*):     file format \S+$", re.MULTILINE)
 _FUNCTION = re.compile(r"^[0-9a-f]+ <([^>]+)>:$", re.MULTILINE)
 _ENTER = ("kernel_fpu_begin_mask", "kernel_fpu_begin")
 
@@ -42,14 +43,20 @@ def checks(subject: Subject, module: ModuleFile, objects: list[Object] | str) ->
     return [_floating_point(subject, module, objects), _relocations(subject, module)]
 
 
-def vector_use(path: Path) -> Counter[tuple[str, str]]:
-    """How often each (function, first such instruction of it) has floating point or vector instructions in an object file."""
+def vector_use(*paths: Path) -> list[Counter[tuple[str, str]]]:
+    """For each object file, how often each (function, first such instruction of it) has floating point or vector instructions."""
     errors = process.scratch_file("objdump.err")
-    argv: list[str | Path] = ["objdump", "-d", "--no-show-raw-insn", path]
+    argv: list[str | Path] = ["objdump", "-d", "--no-show-raw-insn", *paths]  # one process for all
     done = process.run(argv, limits=Limits(60), log=process.scratch_file("objdump"), stderr=errors, what="objdump")
     if not done.ok:
-        raise InfrastructureError(f"objdump cannot read {path} ({done.how}): {done.error_text().strip()[:200]}")
-    text = done.text()
+        raise InfrastructureError(f"objdump cannot read {paths[0]} ({done.how}): {done.error_text().strip()[:200]}")
+    parts = _FILE.split(done.text())[1:]
+    if parts[::2] != [str(path) for path in paths]:
+        raise InfrastructureError(f"objdump answered for other files than {', '.join(path.name for path in paths)}")
+    return [_counted(text) for text in parts[1::2]]
+
+
+def _counted(text: str) -> Counter[tuple[str, str]]:
     starts = [(match.start(), match[1]) for match in _FUNCTION.finditer(text)]
     if not starts:
         return Counter()
@@ -74,10 +81,11 @@ def _floating_point(subject: Subject, module: ModuleFile, objects: list[Object] 
     unknown = sorted(set(declared) - {each.source for each in known})
     if unknown:
         return subject.check("V2", title, False, f"floating_point in the manifest names {', '.join(unknown)}, which is not in this module")
-    used = vector_use(module.path)
+    (used,) = vector_use(module.path)
     if not used:
         return subject.check("V2", title, True, "none in its code" + (f", although declared for {', '.join(declared)}" if declared else ""))
-    places = {each.source or each.path.name: vector_use(each.path) for each in known}
+    uses = vector_use(*(each.path for each in known)) if known else []
+    places = {each.source or each.path.name: of for each, of in zip(known, uses, strict=True)}
     listing = [f"{source}\t{function}\t{count}\t{code}" for source, of in places.items() for (function, code), count in of.items()]
     evidence = subject.keep("floating-point", "".join(f"{line}\n" for line in listing or map(str, used.items())))
     good, detail = _judge(declared, used, places, module)

@@ -51,7 +51,7 @@ def facts_of(path: Path) -> module_file.ModuleFile:
 )
 def test_an_instruction_that_touches_vector_state_is_found_in_its_function(tmp_path: Path, code: str) -> None:
     source = f'void first(void) {{ }}\nvoid second(void) {{ asm volatile("{code}"); }}\nvoid third(void) {{ }}\n'
-    used = module_code.vector_use(compiled(tmp_path, source))
+    (used,) = module_code.vector_use(compiled(tmp_path, source))
     assert [function for function, _ in used] == ["second"] and used.total() == 1
 
 
@@ -60,7 +60,7 @@ def test_an_instruction_that_touches_vector_state_is_found_in_its_function(tmp_p
     ["movq %fs:0x28, %rax", "rep stosq", "lock incl (%rax)", "prefetcht0 (%rax)", "lfence", "andn %rax, %rbx, %rcx", "crc32b %al, %ebx"],
 )
 def test_an_instruction_of_the_integer_unit_is_no_floating_point(tmp_path: Path, code: str) -> None:
-    assert not module_code.vector_use(compiled(tmp_path, f'void only(void) {{ asm volatile("{code}"); }}\n'))
+    assert not any(module_code.vector_use(compiled(tmp_path, f'void only(void) {{ asm volatile("{code}"); }}\n')))
 
 
 def test_code_built_with_fpic_has_relocations_that_the_loader_refuses(tmp_path: Path) -> None:
