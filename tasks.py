@@ -56,7 +56,17 @@ def _requested() -> list[str]:
     for word in sys.argv[1:]:
         if word == "--":
             break
-        found += CI_STAGES if word in ("ci", "ci.run") else ["matrix"] if word == "ci.matrix" else [word] if word in STAGES else []
+        found += (
+            CI_STAGES
+            if word in ("ci", "ci.run")
+            else ["matrix"]
+            if word == "ci.matrix"
+            else ["release"]
+            if word in ("release", "release.make")
+            else [word]
+            if word in STAGES
+            else []
+        )
     return found
 
 
@@ -340,6 +350,51 @@ def report(ctx: Context, run_id: str = "", executive: bool = False, compare: lis
     reporting.report(_session(), run_id, executive=executive, compare=compare or ())
 
 
+@_task(
+    name="make",
+    help={
+        "version": "The version to release, as vexci.yaml has it (1.2.3).",
+        "records": "Folders with the records of its tests (a,b); this project's own where none are named.",
+        "key": "Sign with this minisign secret key file.",
+        "gpg-key": "Sign with this key of gpg.",
+        "output": "The folder to make; dist/PROJECT-VERSION where none is named.",
+        "prebuilt": "Also put the built modules in, one for each kernel.",
+        **_JSON,
+    },
+)
+def release(
+    ctx: Context,
+    version: str = "",
+    records: str = "",
+    key: str = "",
+    gpg_key: str = "",
+    output: str = "",
+    prebuilt: bool = False,
+    json: bool = False,
+) -> None:
+    """Make source tarballs, packages, and the papers that prove them, of a clean, tagged and tested commit; or say why not."""
+    from ci.pipeline import releasing
+    from ci.release.papers import Key
+
+    releasing.release(_session(), releasing.Wanted(version, Key(key, gpg_key), records, output, prebuilt))
+
+
+@_task(
+    name="verify",
+    help={
+        "folder": "The folder with the downloaded files.",
+        "public-key": "The public key file (minisign) that it must be signed with.",
+        "keyring": "The keyring file (gpg) with the key that it must be signed with.",
+        "unsigned": "Do not look at the signature.",
+    },
+)
+def release_verify(ctx: Context, folder: str, public_key: str = "", keyring: str = "", unsigned: bool = False) -> None:
+    """Check a downloaded release: hashes, signature, provenance, bills of materials, and what the packages hold."""
+    from ci.pipeline import releasing
+
+    releasing.verify(folder, public=public_key, keyring=keyring, unsigned=unsigned)
+
+
 @_task(help={"last": "How many runs to show."})
 def runs(ctx: Context, last: int = 20) -> None:
     """List the recorded runs with their verdicts."""
@@ -472,5 +527,6 @@ def _collection(name: str, default: Task[Any], *others: Task[Any]) -> Collection
 
 ns = Collection(build, verify, kernels, dev, doctor, deploy, validate, bench, report, runs, clean, test, lint)
 ns.add_collection(_collection("ci", ci, ci_matrix))
+ns.add_collection(_collection("release", release, release_verify))
 ns.add_collection(Collection("image", image_build, image_list))
 ns.add_collection(Collection("vm", vm_up, vm_list, vm_ssh, vm_console, vm_down, vm_prune))

@@ -78,6 +78,11 @@ NEEDS: dict[str, Need] = {
         elsewhere=(("ubuntu", ""),),  # there it is a snap, which a machine without systemd cannot install
         optional=True,
     ),
+    "dpkg-dev": Need("dpkg-dev", "says what a program in a .deb needs", ("dpkg-shlibdeps",)),
+    "rpm": Need("rpm", "tests ask it what an .rpm holds", ("rpm",)),
+    "lintian": Need("lintian", "tests look at the .deb files with it", ("lintian",)),
+    "minisign": Need("minisign", "tests sign a release with it", ("minisign",)),
+    "gpg": Need("gnupg", "tests sign a release with it", ("gpg",)),
     "libvirt-dev": Need("libvirt-dev", "libvirt-python is compiled against it", files=("/usr/include/libvirt/libvirt.h",)),
     "pkg-config": Need("pkg-config", "finds libvirt for libvirt-python", ("pkg-config",)),
 }
@@ -87,8 +92,10 @@ IMAGE = ("mmdebstrap", "uidmap", "keyring", "mke2fs", "busybox", "qemu-img", "km
 GUEST = (*IMAGE, "qemu", "libvirtd", "libvirt-qemu", "ssh")
 # Without them a person who asks for a kernel from source is told; the tests try that way with a small tree.
 SOURCE = ("flex", "bison", "bc", "perl", "xz", "tar", "libelf-dev")
+RELEASE = (*BUILD, "dpkg-dev")
+PACKAGES = ("dpkg-dev", "rpm", "lintian", "minisign", "gpg")
 SPECIMENS = ("cpio", "zstd", "file", "busybox", "mke2fs", *SOURCE)
-TEST = (*BUILD, *GUEST, *SPECIMENS, "fuse", "fio", "chromium")
+TEST = (*BUILD, *GUEST, *SPECIMENS, *PACKAGES, "fuse", "fio", "chromium")
 
 
 class Wanted(NamedTuple):
@@ -118,8 +125,10 @@ TASKS: dict[str, Wanted] = {
     "dev": _ALL,
     "ci": _ALL,
     "ci.matrix": NOTHING,
-    "test": Wanted(TEST, ("base", "vm", "dev")),
-    "test --quick": Wanted((*BUILD, *SPECIMENS), ("base", "dev")),
+    "release": Wanted(RELEASE, ("base", "release")),
+    "release.verify": NOTHING,
+    "test": Wanted(TEST, ("base", "vm", "dev", "release")),
+    "test --quick": Wanted((*BUILD, *SPECIMENS, *PACKAGES), ("base", "dev", "release")),
 }
 
 # What must be there to build the libraries of a group from source.

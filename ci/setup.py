@@ -28,6 +28,7 @@ LOCK_FILES: dict[str, tuple[str, ...]] = {
     "base": ("requirements.txt",),
     "vm": ("requirements-build.txt", "requirements-vm.txt"),
     "dev": ("requirements-dev.txt",),
+    "release": ("requirements-release.txt",),
 }
 FROM_SOURCE = "requirements-vm.txt"
 

@@ -138,6 +138,6 @@ def _suites(session: Session, used: list[Found]) -> list[SuiteResult]:
 
 def _suite(row: Mapping[str, Any], inside: Path) -> SuiteResult:
     evidence = tuple(Evidence(item["kind"], str(inside / item["path"]), item["sha256"]) for item in row["evidence"])
-    cases = tuple(Case(case["id"], Verdict(case["verdict"]), case["detail"], case["seconds"]) for case in row["cases"])
+    cases = tuple(Case(**{**case, "verdict": Verdict(case["verdict"])}) for case in row["cases"])
     facts = {**row, "verdict": Verdict(row["verdict"]), "cases": cases, "evidence": evidence}
     return SuiteResult(**facts)

@@ -12,7 +12,7 @@ import pytest
 pytestmark = pytest.mark.unit
 
 ROOT = Path(__file__).resolve().parents[2]
-STAGES = {"build", "verify", "kernels", "images", "vm", "deploy", "validate", "bench", "report"}
+STAGES = {"build", "verify", "kernels", "images", "vm", "deploy", "validate", "bench", "report", "release"}
 FACTS = {"model", "manifest"}
 LAYERS = {"pipeline": 4, **dict.fromkeys(STAGES, 3), "errors": 1, **dict.fromkeys(FACTS, 0)}
 BASE = 2  # everything else in ci: processes, files, the console, the machine
