@@ -165,7 +165,7 @@ impl Commit {
             true => self
                 .device
                 .flush()
-                .map_err(|e| device_failure("write", Kind::Data, 0, None, &e)),
+                .map_err(|e| device_failure("write", Kind::Data, None, None, &e)),
             false => Ok(()),
         }
     }

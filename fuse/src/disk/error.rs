@@ -13,8 +13,8 @@ pub type Result<T> = std::result::Result<T, Error>;
 pub struct Corruption {
     /// What was read.
     pub kind: Kind,
-    /// Where.
-    pub block: u64,
+    /// Where, if it has a place.
+    pub block: Option<u64>,
     /// Whose it should have been.
     pub ino: Option<u32>,
     /// `range`, `magic`, `checksum`, `place`, `owner` or the name of the field.
@@ -30,22 +30,25 @@ pub struct DeviceFailure {
     pub verb: &'static str,
     /// What was read or written.
     pub kind: Kind,
-    /// Where.
-    pub block: u64,
+    /// Where, if it has a place.
+    pub block: Option<u64>,
     /// Whose.
     pub ino: Option<u32>,
     /// The device's error.
     pub errno: i32,
 }
 
-fn write_ino(f: &mut fmt::Formatter<'_>, ino: Option<u32>) -> fmt::Result {
+fn write_place(f: &mut fmt::Formatter<'_>, block: Option<u64>, ino: Option<u32>) -> fmt::Result {
+    if let Some(block) = block {
+        write!(f, " at block {block}")?;
+    }
     ino.map_or(Ok(()), |ino| write!(f, " (inode {ino})"))
 }
 
 impl fmt::Display for Corruption {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "corrupt {} at block {}", self.kind.name(), self.block)?;
-        write_ino(f, self.ino)?;
+        write!(f, "corrupt {}", self.kind.name())?;
+        write_place(f, self.block, self.ino)?;
         write!(f, ": {}", self.check)?;
         if let Some((got, want)) = &self.detail {
             write!(f, " got {got}, want {want}")?;
@@ -56,14 +59,8 @@ impl fmt::Display for Corruption {
 
 impl fmt::Display for DeviceFailure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "cannot {} {} at block {}",
-            self.verb,
-            self.kind.name(),
-            self.block
-        )?;
-        write_ino(f, self.ino)?;
+        write!(f, "cannot {} {}", self.verb, self.kind.name())?;
+        write_place(f, self.block, self.ino)?;
         write!(f, ": errno {}", self.errno)
     }
 }
@@ -128,10 +125,15 @@ impl Error {
 }
 
 /// A failed check.
-pub fn corrupt(kind: Kind, block: u64, ino: Option<u32>, check: impl Into<String>) -> Error {
+pub fn corrupt(
+    kind: Kind,
+    block: impl Into<Option<u64>>,
+    ino: Option<u32>,
+    check: impl Into<String>,
+) -> Error {
     Error::Corrupt(Box::new(Corruption {
         kind,
-        block,
+        block: block.into(),
         ino,
         check: check.into(),
         detail: None,
@@ -141,7 +143,7 @@ pub fn corrupt(kind: Kind, block: u64, ino: Option<u32>, check: impl Into<String
 /// A failed check, with what was there and what should have been.
 pub fn corrupt_value(
     kind: Kind,
-    block: u64,
+    block: impl Into<Option<u64>>,
     ino: Option<u32>,
     check: impl Into<String>,
     got: impl ToString,
@@ -150,7 +152,7 @@ pub fn corrupt_value(
     let detail = Some((got.to_string(), want.to_string()));
     Error::Corrupt(Box::new(Corruption {
         kind,
-        block,
+        block: block.into(),
         ino,
         check: check.into(),
         detail,
@@ -161,7 +163,7 @@ pub fn corrupt_value(
 pub(super) fn device_failure(
     verb: &'static str,
     kind: Kind,
-    block: u64,
+    block: impl Into<Option<u64>>,
     ino: Option<u32>,
     error: &std::io::Error,
 ) -> Error {
@@ -171,7 +173,7 @@ pub(super) fn device_failure(
     Error::Device(Box::new(DeviceFailure {
         verb,
         kind,
-        block,
+        block: block.into(),
         ino,
         errno,
     }))

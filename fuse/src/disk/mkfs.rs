@@ -255,7 +255,7 @@ impl Writer<'_> {
     fn flush(&self) -> Result<()> {
         self.device
             .flush()
-            .map_err(|e| device_failure("write", Kind::Superblock, 0, None, &e))
+            .map_err(|e| device_failure("write", Kind::Superblock, None, None, &e))
     }
 
     /// The summary, and the group blocks of group 0 and of groups with a backup.

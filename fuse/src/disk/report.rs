@@ -64,8 +64,10 @@ impl Reporter {
     /// Log, note for the state block, and follow the policy. Errors of callers are none of ours.
     pub(super) fn report(&self, error: &Error) {
         let record = match error {
-            Error::Corrupt(c) => self.record(c.block, c.ino, error.errno(), c.kind.name()),
-            Error::Device(d) => self.record(d.block, d.ino, d.errno, d.kind.name()),
+            Error::Corrupt(c) => {
+                self.record(c.block.unwrap_or(0), c.ino, error.errno(), c.kind.name())
+            }
+            Error::Device(d) => self.record(d.block.unwrap_or(0), d.ino, d.errno, d.kind.name()),
             _ => return,
         };
         let is_shown = {

@@ -105,7 +105,7 @@ pub trait MetaRead {
     fn read_slot(&self, ino: u32) -> Result<Slot> {
         let geometry = self.geometry();
         let Some((block, byte)) = geometry.inode_place(ino) else {
-            return self.fail(corrupt(Kind::Inode, 0, Some(ino), "range"));
+            return self.fail(corrupt(Kind::Inode, None, Some(ino), "range"));
         };
         let entry = self.read_summary(geometry.group_of_inode(ino))?;
         if geometry.index_of_inode(ino) / INODES_PER_BLOCK >= u32::from(entry.itable) {

@@ -183,7 +183,7 @@ impl Superblock {
 fn flush(device: &dyn BlockDevice) -> Result<()> {
     device
         .flush()
-        .map_err(|e| device_failure("write", Kind::Superblock, 0, None, &e))
+        .map_err(|e| device_failure("write", Kind::Superblock, None, None, &e))
 }
 
 fn check_ranges(raw: &RawSuper, at: u64, device_blocks: u64) -> Result<()> {

@@ -18,11 +18,11 @@ pub(super) struct Head {
     pub(super) findings: Vec<Finding>,
 }
 
-fn finding(name: &'static str, block: u64, words: impl Into<String>) -> Finding {
+fn finding(name: &'static str, block: impl Into<Option<u64>>, words: impl Into<String>) -> Finding {
     Finding {
         name,
         words: words.into(),
-        block: Some(block),
+        block: block.into(),
         ino: None,
     }
 }
@@ -140,7 +140,7 @@ impl Head {
         self.superblock.write_copy(device, 0)?;
         device
             .flush()
-            .map_err(|error| device_failure("write", Kind::Superblock, 0, None, &error))?;
+            .map_err(|error| device_failure("write", Kind::Superblock, None, None, &error))?;
         self.superblock.write_backups(device)
     }
 

@@ -58,7 +58,7 @@ fn longest(
             Ok(_) => return Ok(log),
             Err(Error::Corrupt(what)) => {
                 // Without the transactions from here on, a copy may count that one of them revoked: once more.
-                let position = what.block.saturating_sub(place.start);
+                let position = what.block.unwrap_or(0).saturating_sub(place.start);
                 let broken = |known: &LoggedTransaction| {
                     known
                         .tags
