@@ -2,56 +2,25 @@
 //! Look-ups, and what makes, moves and removes names.
 
 use std::ffi::OsStr;
-use std::time::{Duration, SystemTime};
 
-use fuser::{
-    FileAttr, FileType, Generation, INodeNo, RenameFlags, ReplyData, ReplyEmpty, ReplyEntry,
-};
+use fuser::{INodeNo, RenameFlags, ReplyData, ReplyEmpty, ReplyEntry};
 
 use super::convert::{encode, errno, ino, rename_mode};
 use super::vexfs::{VexFs, generation, keep};
-use crate::disk::{Error, Result};
+use crate::disk::Result;
 use crate::{Ino, NewNode, Owner};
 
-/// How long the kernel may remember that a name is not there.
-const KEEP_ABSENT: Duration = Duration::from_secs(24 * 60 * 60);
-
-/// The answer that a name is not there, to be remembered: an entry without an inode.
-const NOTHING: FileAttr = FileAttr {
-    ino: INodeNo(0),
-    size: 0,
-    blocks: 0,
-    atime: SystemTime::UNIX_EPOCH,
-    mtime: SystemTime::UNIX_EPOCH,
-    ctime: SystemTime::UNIX_EPOCH,
-    crtime: SystemTime::UNIX_EPOCH,
-    kind: FileType::RegularFile,
-    perm: 0,
-    nlink: 0,
-    uid: 0,
-    gid: 0,
-    rdev: 0,
-    blksize: 0,
-    flags: 0,
-};
-
 impl VexFs {
+    /// That a name is not there the kernel must not keep: an ioctl may make it once the directory is a collection.
     pub(super) fn find(&self, parent: INodeNo, name: &OsStr, reply: ReplyEntry) {
         let found = self.shared().and_then(|volume| {
-            let found = volume.lookup(ino(parent), name);
-            if let Ok(attr) = &found {
-                volume.remember(attr.ino)?;
-            }
-            // In a collection an ioctl may make the name at any time.
-            let is_lasting = !volume.is_collection(ino(parent)).unwrap_or(true);
-            Ok((found, is_lasting))
+            let attr = volume.lookup(ino(parent), name)?;
+            volume.remember(attr.ino)?;
+            Ok(attr)
         });
         match found {
-            Ok((Ok(attr), _)) => reply.entry(keep(&attr), &encode(&attr), generation(&attr)),
-            Ok((Err(Error::Volume(crate::Error::NotFound)), true)) => {
-                reply.entry(&KEEP_ABSENT, &NOTHING, Generation(0));
-            }
-            Ok((Err(error), _)) | Err(error) => reply.error(errno(&error)),
+            Ok(attr) => reply.entry(keep(&attr), &encode(&attr), generation(&attr)),
+            Err(error) => reply.error(errno(&error)),
         }
     }
 

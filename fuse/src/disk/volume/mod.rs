@@ -105,6 +105,8 @@ fn retrying<T>(
 ) -> Result<T> {
     let mut again = true;
     loop {
+        // Asked now: a commit under way may end meanwhile, and give what this operation has missed.
+        let had_pinned = store.has_pinned();
         let mut tx = store.begin(credits)?;
         match work(&mut tx) {
             Ok(done) => {
@@ -113,7 +115,7 @@ fn retrying<T>(
             }
             Err(super::Error::Volume(Error::NoSpace)) if again => {
                 drop(tx);
-                if !store.has_pinned() {
+                if !had_pinned && !store.has_pinned() {
                     return Err(Error::NoSpace.into());
                 }
                 store.commit()?;

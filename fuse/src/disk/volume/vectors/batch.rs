@@ -82,11 +82,13 @@ impl DiskVolume {
         let mut most = right;
         while done.inodes.len() < right {
             let left = &entries[done.inodes.len()..right];
+            // Before the attempt: a commit under way may end meanwhile.
+            let commits = self.store.commits();
             match self.fill(dir, keys, &left[..most.min(left.len())]) {
                 Ok(inodes) => done.inodes.extend(inodes),
                 Err(_) if most > 1 => most = 1,
                 // Slots that were freed can be taken after a commit.
-                Err(Error::Volume(crate::Error::NoSpace)) if self.has_pinned(dir)? => {
+                Err(Error::Volume(crate::Error::NoSpace)) if self.has_pinned(dir, commits)? => {
                     self.store.commit()?;
                 }
                 Err(error) => {
@@ -101,9 +103,8 @@ impl DiskVolume {
         }
     }
 
-    fn has_pinned(&mut self, dir: u32) -> Result<bool> {
+    fn has_pinned(&mut self, dir: u32, commits: u64) -> Result<bool> {
         let inode = self.store.read_inode(dir)?;
-        let commits = self.store.commits();
         let collection = self.collections.get(&self.store, dir, &inode)?;
         Ok(collection.has_pinned(commits))
     }
