@@ -346,3 +346,57 @@ fn many_threads_at_once_leave_what_each_of_them_wrote() {
     }
     image.stop();
 }
+
+#[test]
+fn a_daemon_told_to_end_under_load_leaves_a_clean_volume() {
+    if !fuse_works() {
+        return;
+    }
+    let mut image = Image::new(64 << 20);
+    image.mount("noatime");
+    let root = image.place.mountpoint.clone();
+    let workers: Vec<_> = (0..3)
+        .map(|worker| {
+            let root = root.clone();
+            std::thread::spawn(move || {
+                let mut kept = Vec::new();
+                for i in 0.. {
+                    let name = format!("{worker}-{i}");
+                    let synced = File::create(root.join(&name)).and_then(|mut file| {
+                        file.write_all(&content(i % 20))?;
+                        file.sync_all()
+                    });
+                    // The mount is gone, and with it the names below it.
+                    if synced.is_err() || mount_type(&root).is_none() {
+                        return kept;
+                    }
+                    kept.push((name, i % 20));
+                }
+                kept
+            })
+        })
+        .collect();
+    eventually("all work", || {
+        let made = |worker| root.join(format!("{worker}-5")).exists();
+        (0..3).all(made).then_some(())
+    });
+    assert_eq!(image.end(Signal::TERM), Some(0), "{}", image.log());
+    let kept: Vec<_> = workers
+        .into_iter()
+        .flat_map(|worker| worker.join().expect("no panic"))
+        .collect();
+    // What was made after the unmount lies in the bare directory, which a mount needs empty.
+    for entry in fs::read_dir(&root).expect("lists").flatten() {
+        fs::remove_file(entry.path()).expect("removes");
+    }
+    image.fsck("-n", 0);
+    image.mount("ro");
+    for (name, number) in kept {
+        assert_eq!(
+            fs::read(image.path(&name)).expect("reads"),
+            content(number),
+            "{name}"
+        );
+    }
+    image.stop();
+}

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-//! A sync that waits for its device holds nobody up.
+//! A sync, or a search, that waits for its device holds nobody up.
 
+mod collections;
 mod volumes;
 
 use std::ffi::OsStr;
@@ -9,19 +10,38 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 use std::thread;
 
-use vexfs::disk::{BlockDevice, MemoryDevice, SharedVolume};
-use vexfs::{Ino, NewNode};
-use volumes::{OWNER, assert_clean, format, open};
+use collections::{add, collection};
+use vexfs::disk::vector::{Metric, Query};
+use vexfs::disk::{BLOCK_SIZE, BlockDevice, DiskVolume, MemoryDevice, OpenOptions, SharedVolume};
+use vexfs::{AtimePolicy, Ino, NewNode};
+use volumes::{OWNER, assert_clean, format, open, options};
 
-/// Flushes wait while the gate is closed.
+/// Flushes, or reads of several blocks at once, wait while the gate is closed.
 struct Gated {
     below: MemoryDevice,
     closed: Mutex<bool>,
     opened: Condvar,
     waiting: AtomicBool,
+    gates_reads: bool,
 }
 
 impl Gated {
+    fn new(gates_reads: bool) -> Arc<Self> {
+        Arc::new(Self {
+            below: format(4096),
+            closed: Mutex::default(),
+            opened: Condvar::new(),
+            waiting: AtomicBool::default(),
+            gates_reads,
+        })
+    }
+
+    fn pass(&self) {
+        let closed = self.closed.lock().expect("no panic");
+        self.waiting.store(*closed, Ordering::Release);
+        drop(self.opened.wait_while(closed, |closed| *closed));
+    }
+
     fn set(&self, closed: bool) {
         *self.closed.lock().expect("no panic") = closed;
         self.opened.notify_all();
@@ -36,15 +56,19 @@ impl BlockDevice for Gated {
         "gated"
     }
     fn read_blocks(&self, block: u64, buffer: &mut [u8]) -> io::Result<()> {
+        // Metadata is read block by block.
+        if self.gates_reads && buffer.len() > BLOCK_SIZE {
+            self.pass();
+        }
         self.below.read_blocks(block, buffer)
     }
     fn write_blocks(&self, block: u64, bytes: &[u8]) -> io::Result<()> {
         self.below.write_blocks(block, bytes)
     }
     fn flush(&self) -> io::Result<()> {
-        let closed = self.closed.lock().expect("no panic");
-        self.waiting.store(*closed, Ordering::Release);
-        drop(self.opened.wait_while(closed, |closed| *closed));
+        if !self.gates_reads {
+            self.pass();
+        }
         Ok(())
     }
 }
@@ -62,12 +86,7 @@ fn write(volume: &SharedVolume, ino: Ino, text: &[u8]) {
 
 #[test]
 fn others_read_and_change_while_a_sync_waits_for_the_device() {
-    let gated = Arc::new(Gated {
-        below: format(4096),
-        closed: Mutex::default(),
-        opened: Condvar::new(),
-        waiting: AtomicBool::default(),
-    });
+    let gated = Gated::new(false);
     let device: Arc<dyn BlockDevice> = gated.clone();
     let volume = Arc::new(SharedVolume::new(open(&device).expect("opens")));
     let before = make(&volume, "before");
@@ -146,4 +165,50 @@ fn many_sync_at_once_and_lose_nothing() {
             .ino;
         assert_eq!(volume.read(ino, 0, 20).expect("reads"), name.as_bytes());
     }
+}
+
+#[test]
+fn attributes_and_names_are_answered_during_a_long_search() {
+    let gated = Gated::new(true);
+    let device: Arc<dyn BlockDevice> = gated.clone();
+    // Without room in memory every search reads the device.
+    let how = OpenOptions {
+        vector_memory: 0,
+        ..options()
+    };
+    let mut volume = DiskVolume::open(Arc::clone(&device), how, AtimePolicy::Never).expect("opens");
+    let dir = collection(&mut volume, "c", 128, Metric::L2);
+    for id in 0..64 {
+        add(&mut volume, dir, id, &[id as f32; 128]);
+    }
+    let volume = Arc::new(SharedVolume::new(volume));
+    let query = move |volume: &SharedVolume| {
+        let vector = [7.2; 128];
+        let query = Query {
+            vector: &vector,
+            k: 1,
+            after: None,
+        };
+        let volume = volume.beside().expect("no panic");
+        let ready = volume.search_ready(dir, query).expect("is open");
+        ready.expect("searches")
+    };
+    gated.set(true);
+    let search = {
+        let volume = Arc::clone(&volume);
+        thread::spawn(move || query(&volume))
+    };
+    while !gated.waiting.load(Ordering::Acquire) {
+        thread::yield_now();
+    }
+    {
+        let volume = volume.beside().expect("no panic");
+        assert!(volume.attr(dir).is_ok());
+        assert!(volume.lookup(dir, OsStr::new("7")).is_ok());
+        assert_eq!(volume.is_collection(dir), Ok(true));
+    }
+    assert!(!search.is_finished(), "the search still waits");
+    gated.set(false);
+    let (found, scanned) = search.join().expect("no panic");
+    assert_eq!((found.len(), scanned), (1, 64));
 }
