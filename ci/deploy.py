@@ -35,15 +35,18 @@ Say = Callable[[str], None]
 
 @dataclass(frozen=True)
 class _Seen:
-    """What the guest says in one look: its kernel, the file's hash (empty where there is none), the loaded module, its file systems."""
+    """What the guest says in one look: its kernel, the file's hash (empty where there is none), the loaded module, its file systems,
+    and for a daemon the processes that run this file or one that lay there before."""
 
     release: str
     sha256: str
     running: ModuleIds | None
     filesystems: tuple[str, ...]
+    processes: tuple[int, ...]
 
 
-# One look is one round trip, and under emulation a round trip is a quarter of a second. Arguments: file, module (or empty).
+# One look is one round trip, and under emulation a round trip is a quarter of a second, and each program that starts a part of that:
+# so one `find` reads all links. Arguments: file, module (or empty). A process may end in between, which is no failure.
 _LOOK = r"""
 echo "release $(uname -r)"
 [ -e "$1" ] && echo "sha256 $(sha256sum < "$1")"
@@ -51,6 +54,7 @@ if [ -n "$2" ] && [ -e "/sys/module/$2/refcnt" ]; then
     echo "srcversion $(cat "/sys/module/$2/srcversion" 2>/dev/null)"
     echo "note $(od -An -v -tx1 "/sys/module/$2/notes/.note.gnu.build-id" 2>/dev/null | tr -d ' \n')"
 fi
+[ -n "$2" ] || find /proc/[0-9]*/exe -maxdepth 0 -printf 'process %p %l\n' 2>/dev/null
 while read -r words; do echo "filesystem ${words##*[[:space:]]}"; done < /proc/filesystems
 """
 
@@ -76,7 +80,7 @@ def deploy(machine: Guest, spec: ArtifactSpec, artifact: Artifact, *, say: Say |
         machine.put(artifact.path, path)
     if module:
         return _deploy_module(machine, spec, artifact, path, seen.running, tell)
-    return _deploy_daemon(machine, spec, artifact, path)
+    return _deploy_daemon(machine, spec, artifact, path, seen.processes)
 
 
 def _look(machine: Guest, path: str, module: str) -> _Seen:
@@ -86,7 +90,13 @@ def _look(machine: Guest, path: str, module: str) -> _Seen:
     if "srcversion" in facts:
         running = ModuleIds(facts["srcversion"].strip(), note_build_id(bytes.fromhex(facts["note"])))
     types = tuple(value for key, value in rows if key == "filesystem")
-    return _Seen(facts["release"], facts.get("sha256", "").partition(" ")[0], running, types)
+    return _Seen(facts["release"], facts.get("sha256", "").partition(" ")[0], running, types, _processes(rows, path))
+
+
+def _processes(rows: list[tuple[str, str]], path: str) -> tuple[int, ...]:
+    """Process ids of the rows `process /proc/<id>/exe <what it runs>` that name the file, or one that was replaced since."""
+    found = [value.partition(" ")[::2] for key, value in rows if key == "process"]
+    return tuple(int(exe.split("/")[2]) for exe, runs in found if runs in (path, f"{path} (deleted)"))
 
 
 def _unchanged(artifact: Artifact) -> None:
@@ -151,8 +161,8 @@ def explain(log: str) -> str:
     return ""
 
 
-def _deploy_daemon(machine: Guest, spec: ArtifactSpec, artifact: Artifact, path: str) -> Deployment:
-    stale = {pid: sha for pid, sha in running_hashes(machine, path).items() if sha != artifact.sha256}
+def _deploy_daemon(machine: Guest, spec: ArtifactSpec, artifact: Artifact, path: str, processes: tuple[int, ...]) -> Deployment:
+    stale = {pid: sha for pid, sha in _running_hashes(machine, processes).items() if sha != artifact.sha256}
     if stale:
         pid, sha = next(iter(stale.items()))
         message = f"the guest still runs another build of {artifact.path.name}: process {pid} has sha256 {sha}; built {artifact.sha256}"
@@ -179,13 +189,13 @@ def _ask(machine: Guest, spec: ArtifactSpec, path: str) -> str:
     return result.stdout.strip().splitlines()[0] if result.stdout.strip() else "(nothing)"
 
 
-def running_hashes(machine: Guest, path: str) -> dict[int, str]:
-    """Processes that run the file at `path`, or one that lay there before, with the sha256 of what they really run."""
-    script = (
-        'for exe in /proc/[0-9]*/exe; do case "$(readlink "$exe")" in "$1"|"$1 (deleted)") sha256sum "$exe";; esac; done 2>/dev/null; true'
-    )
+def _running_hashes(machine: Guest, processes: tuple[int, ...]) -> dict[int, str]:
+    """The sha256 of what these processes really run, by process id; those that have ended meanwhile are not there."""
+    if not processes:
+        return {}
+    script = 'for pid; do sha256sum "/proc/$pid/exe" 2>/dev/null; done; exit 0'
     found = {}
-    for line in _output(machine, ["sh", "-c", script, "sh", path]).splitlines():
+    for line in _output(machine, ["sh", "-c", script, "sh", *map(str, processes)]).splitlines():
         sha, _, name = line.partition("  ")
         found[int(name.split("/")[2])] = sha
     return found
