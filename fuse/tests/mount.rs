@@ -201,7 +201,7 @@ fn a_listing_survives_changes_under_it() {
     if !fuse_works() {
         return;
     }
-    let mounted = Mounted::with_options("size=16m");
+    let mounted = Mounted::with_options("size=64m");
     let stay: BTreeSet<_> = (0..1000).map(|i| format!("stays-{i:04}")).collect();
     for (i, name) in stay.iter().enumerate() {
         File::create(mounted.path(name)).expect("creates");

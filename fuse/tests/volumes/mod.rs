@@ -89,11 +89,11 @@ pub fn place<'p>(volume: &DiskVolume, path: &'p str) -> Result<(Ino, &'p OsStr)>
     Ok((find(volume, dir)?, OsStr::new(name)))
 }
 
-/// What [`Op::Make`] makes a link to.
+/// What [`Op::Make`] makes a link to; at most 4095 bytes, the most that a link may hold.
 pub fn target(path: &str, kind: u8) -> String {
     match kind {
         5 => "t".repeat(path.len()),
-        _ => "u".repeat(20 * path.len()),
+        _ => "u".repeat((20 * path.len()).min(4095)),
     }
 }
 
