@@ -101,6 +101,9 @@ impl Model {
     }
 
     fn rename(&mut self, from: &str, to: &str, mode: RenameMode) -> Result<()> {
+        // Both folders are looked up before either name is.
+        self.get(split(from).0)?;
+        self.get(split(to).0)?;
         let source = self.get(from)?;
         self.parent(to)?;
         let target = self.nodes.get(to).cloned();
