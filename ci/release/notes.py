@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from ci import process
+from ci.marks import code, plain
 from ci.process import Limits
 from ci.release.gate import suites_of
-from ci.report.markdown import code, plain
 
 
 def changes(root: Path, version: str) -> tuple[str, list[str]]:

@@ -7,8 +7,8 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
+from ci.marks import code, plain, table
 from ci.report import words
-from ci.report.markdown import code, plain, table
 
 
 class Judged(Protocol):

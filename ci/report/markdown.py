@@ -3,28 +3,13 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 
+from ci.marks import code, plain, table
 from ci.report import svg, words
 from ci.report.benchmarks import Chart, Row
 from ci.report.evidence import Link
 from ci.report.view import Problem, View
-
-_SPECIAL = re.compile(r"([\\`*_{}\[\]<>()#+!|~&])")
-
-
-def plain(text: object) -> str:
-    """Text that Markdown shows as it is, in one line."""
-    return _SPECIAL.sub(r"\\\1", " ".join(str(text).split()))
-
-
-def code(text: object) -> str:
-    """Text as code in one line; a fence longer than any run of backticks in it."""
-    flat = " ".join(str(text).split())
-    fence = "`" * (1 + max((len(run) for run in re.findall(r"`+", flat)), default=0))
-    pad = " " if flat.startswith("`") or flat.endswith("`") else ""
-    return f"{fence}{pad}{flat}{pad}{fence}".replace("|", "\\|")
 
 
 def _link(text: str, link: Link | None) -> str:
@@ -33,12 +18,6 @@ def _link(text: str, link: Link | None) -> str:
     if link.state:
         return f"{plain(text)} ({plain(link.path)}: {plain(link.state)})"
     return f"[{plain(text)}]({link.href.replace('(', '%28').replace(')', '%29')})" if link.href else plain(text)
-
-
-def table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
-    """A table and an empty line; cells must be Markdown already."""
-    head = ["| " + " | ".join(columns) + " |", "|" + "---|" * len(columns)]
-    return [*head, *("| " + " | ".join(row) + " |" for row in rows), ""]
 
 
 def render(content: View, findings: Sequence[str] = ()) -> str:

@@ -8,8 +8,8 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
+from ci.marks import code, plain, table
 from ci.report.executive import MOST_PAIRS, Executive, Refused
-from ci.report.markdown import code, plain, table
 from ci.report.standing import BETTER, WORSE, Pair
 
 TEMPLATES = Path(__file__).parent / "templates"
