@@ -76,13 +76,6 @@ void vexfs_set_ops(struct inode *inode)
 	}
 }
 
-/* Large folios for contents, but a store's: it is taken page by page. */
-void vexfs_set_folios(struct inode *inode)
-{
-	if (S_ISREG(inode->i_mode) && !vexfs_is_store(inode))
-		mapping_set_large_folios(inode->i_mapping);
-}
-
 /* Is what the table has an inode, whole, and possible? */
 static int vexfs_raw_verify(struct inode *inode, u64 block,
 			    const struct vexfs_inode *raw)
@@ -161,7 +154,6 @@ static int vexfs_fill(struct inode *inode, u64 block,
 			return -ENOMEM;
 	}
 	vexfs_set_ops(inode);
-	vexfs_set_folios(inode);
 	return 0;
 }
 

@@ -56,7 +56,6 @@ struct inode *vexfs_start_new(struct mnt_idmap *idmap, struct inode *dir,
 	inode = vexfs_new_inode(*handle, idmap, dir, mode, dev);
 	if (IS_ERR(inode))
 		return ERR_PTR(vexfs_stop(*handle, PTR_ERR(inode)));
-	vexfs_set_folios(inode);
 	return inode;
 }
 

@@ -286,7 +286,6 @@ int vexfs_setattr(struct mnt_idmap *idmap, struct dentry *dentry,
 int vexfs_getattr(struct mnt_idmap *idmap, const struct path *path,
 		  struct kstat *stat, u32 mask, unsigned int flags);
 void vexfs_set_ops(struct inode *inode);
-void vexfs_set_folios(struct inode *inode);
 
 /* namei.c and rename.c */
 void vexfs_drop_subdir(struct inode *dir);

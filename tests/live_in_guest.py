@@ -173,7 +173,7 @@ def direct(mount: str) -> dict[str, Any]:
     told["the rest is zero"] = os.pread(plain, PAGE + 3, 5 * PAGE) == bytes(512) + b"part" * 128 + bytes(PAGE - 1024) + b"end"
     told["short at the end"] = len(get(4 * PAGE, 4 * PAGE)) - 2 * PAGE
     told["behind the end"] = len(get(PAGE, 9 * PAGE))
-    told["not aligned"] = [failure(put, b"x", 100, 0), failure(get, 512, 100)]
+    told["not aligned"] = [failure(put, b"x", 100, 0), failure(get, 512, PAGE + 100)]
     os.close(handle)
     os.close(plain)
     return told
