@@ -88,7 +88,11 @@ class Group:
         os.chmod(above, 0o755)
         for number, name in enumerate(names):
             yield _outcome(context, Place(context, os.path.join(above, f"{number}-{os.getpid()}")), self._rows[name])
-        shutil.rmtree(above)
+        # One after the other: all of it together may take longer than one operation has.
+        for place in sorted(os.listdir(above)):
+            context.op(f"remove {place} of {self.name}")
+            shutil.rmtree(os.path.join(above, place))
+        os.rmdir(above)
 
 
 def _outcome(context: Context, place: Place, row: Row) -> Outcome:
