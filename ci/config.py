@@ -230,7 +230,7 @@ def _kernel(name: str, section: Section, root: Path, archives: dict[str, Archive
         sha256=section.text("sha256", "") if source else "",
         base=section.text("base", KERNEL_BASES[0], KERNEL_BASES) if source else "",
         toolchain=section.text("toolchain", "gcc", ("gcc", "clang")) if source else "gcc",
-        fragments=_files(section, "fragments", root) if source else (),
+        fragments=section.files("fragments", root) if source else (),
         deadline=section.number("deadline", 7200, least=1) if source else 0.0,
         patience=section.number("patience", 1, least=1, most=100),
     )
@@ -245,14 +245,6 @@ def _kernel(name: str, section: Section, root: Path, archives: dict[str, Archive
 def _tarball(section: Section, root: Path) -> str:
     given = section.text("tarball", "")
     return given if not given or "://" in given else str(root / given)
-
-
-def _files(section: Section, key: str, root: Path) -> tuple[Path, ...]:
-    paths = tuple(root / name for name in section.texts(key))
-    for path in paths:
-        if not path.is_file():
-            section.problem(key, f"there is no file {path}")
-    return paths
 
 
 def _image(name: str, section: Section, root: Path) -> ImageSpec:

@@ -155,6 +155,14 @@ class Section:
             return default or ()
         return tuple(str(item.value) for item in node.value)
 
+    def files(self, name: str, root: Path) -> tuple[Path, ...]:
+        """A list of files below `root`, each of which must be there."""
+        paths = tuple(root / text for text in self.texts(name))
+        for path in paths:
+            if not path.is_file():
+                self.problem(name, f"there is no file {path}")
+        return paths
+
     def commands(self, name: str) -> tuple[tuple[str, ...], ...]:
         """A list of argv lists."""
         node = self._take(name, False)

@@ -87,8 +87,8 @@ def _package(name: str, section: Section, manifest: Manifest) -> PackageSpec:
         completions=section.flag("completions"),
         depends={kind: depends.texts(kind) if depends else () for kind in FORMATS},
         scripts={kind: _scripts(scripts, kind, manifest.root) for kind in FORMATS},
-        man=_files(section, "man", manifest.root),
-        examples=_files(section, "examples", manifest.root),
+        man=section.files("man", manifest.root),
+        examples=section.files("examples", manifest.root),
         lintian=manifest.root / section.text("lintian") if section.has("lintian") else None,
     )
     for below in (depends, scripts):
@@ -108,11 +108,3 @@ def _scripts(section: Section | None, kind: str, root: Path) -> tuple[tuple[str,
         if not (root / file).is_file():
             section.problem(kind, f"there is no file {root / file}")
     return tuple((moment, root / file) for moment, file in pairs)
-
-
-def _files(section: Section, key: str, root: Path) -> tuple[Path, ...]:
-    paths = tuple(root / name for name in section.texts(key))
-    for path in paths:
-        if not path.is_file():
-            section.problem(key, f"there is no file {path}")
-    return paths

@@ -25,7 +25,7 @@ _NOBODY = {errno.ENOTCONN, errno.ECONNABORTED}
 def table(plan: Plan) -> Table:
     """The suite's cases: so many seeds as the manifest's options say, from `seed` on; and those that are asked for by name."""
     cases = Table()
-    cases.case("load", kinds=(MODULE,), mounted=False, vital=True)(_load)
+    cases.case("load", kinds=(MODULE,), mounted=False, vital=True)(product.ensure_loaded)
     first = int(plan.options.get("seed", 1))
     for kind, function, kinds in (("recorded", _recorded, (MODULE, DAEMON)), ("kill", _kill, (DAEMON,))):
         seeds = list(range(first, first + int(plan.options.get(kind, 1))))
@@ -33,11 +33,6 @@ def table(plan: Plan) -> Table:
         for seed in dict.fromkeys(seeds):
             cases.case(f"{kind}-{seed}", kinds=kinds, mounted=False)(functools.partial(function, seed=seed))
     return cases
-
-
-def _load(t: Context) -> None:
-    if not product.loaded(t.plan.module):
-        product.load(t)
 
 
 def _recorded(t: Context, seed: int) -> None:

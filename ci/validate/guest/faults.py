@@ -31,7 +31,7 @@ def table(plan: Plan) -> Table:
     """The cases; `flipped` of the options says how many damaged volumes, each a case by its seed."""
     cases = Table()
     both = (MODULE, DAEMON)
-    cases.case("load", kinds=(MODULE,), mounted=False, vital=True)(_load)
+    cases.case("load", kinds=(MODULE,), mounted=False, vital=True)(product.ensure_loaded)
     cases.case("no-volume", kinds=both, mounted=False)(_no_volume)
     cases.case("full-disk", kinds=both, mounted=False)(_full)
     cases.case("write-errors", kinds=both, mounted=False)(functools.partial(_failing, fault="flakey {data} 0 0 1000 1 error_writes"))
@@ -42,11 +42,6 @@ def table(plan: Plan) -> Table:
     for seed in dict.fromkeys(seeds):
         cases.case(f"flipped-{seed}", kinds=both, mounted=False)(functools.partial(_flipped, seed=seed))
     return cases
-
-
-def _load(t: Context) -> None:
-    if not product.loaded(t.plan.module):
-        product.load(t)
 
 
 def _mounts(t: Context) -> bool:

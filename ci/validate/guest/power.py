@@ -16,17 +16,12 @@ from .engine import DAEMON, MODULE, Table
 def table(plan: Plan) -> Table:
     """`recover` where something was before (option `after`: a file on what), and `work`, which only the end of the guest ends."""
     cases = Table()
-    cases.case("load", kinds=(MODULE,), mounted=False, vital=True)(_load)
+    cases.case("load", kinds=(MODULE,), mounted=False, vital=True)(product.ensure_loaded)
     if plan.options.get("after"):
         cases.case("recover", kinds=(MODULE, DAEMON), mounted=False, vital=True)(_recover)
     if plan.options.get("work"):
         cases.case("work", kinds=(MODULE, DAEMON), mounted=False, vital=True)(_work)
     return cases
-
-
-def _load(t: Context) -> None:
-    if not product.loaded(t.plan.module):
-        product.load(t)
 
 
 def _recover(t: Context) -> None:

@@ -51,6 +51,19 @@ def load(t: Context) -> None:
     t.check(plan.filesystem in types, f"/proc/filesystems does not list {plan.filesystem} after insmod {plan.file}")
 
 
+def load_afresh(t: Context) -> None:
+    """Load it, after what deploy or another suite left is unloaded: a suite starts from nothing."""
+    if loaded(t.plan.module):
+        unload(t)
+    load(t)
+
+
+def ensure_loaded(t: Context) -> None:
+    """Load it where it is not loaded yet."""
+    if not loaded(t.plan.module):
+        load(t)
+
+
 def unload(t: Context) -> None:
     """rmmod, and see that the module is gone (K6)."""
     module = t.plan.module
@@ -101,6 +114,13 @@ def unmount(t: Context) -> None:
         code = status(t.plan)["code"]
         t.check(code == 0, f"the daemon ended with {describe(code)} after umount, expected exit 0{log_tail(t.plan)}")
         t.check(gone(pid), f"the daemon's process {pid} is still there after it was said to have ended")
+
+
+def unmount_checked(t: Context) -> None:
+    """Unmount, and let the manifest's check find nothing on the volume."""
+    unmount(t)
+    if t.plan.check:
+        t.must(list(t.plan.check))
 
 
 def describe(code: int) -> str:

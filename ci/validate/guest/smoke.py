@@ -19,9 +19,7 @@ KEPT = 256 << 10
 
 @case("load", kinds=(MODULE,), mounted=False, vital=True)
 def _load(t: Context) -> None:
-    if product.loaded(t.plan.module):
-        product.unload(t)  # what deploy left: start from nothing
-    product.load(t)
+    product.load_afresh(t)
 
 
 @case("mount", mounted=False, vital=True)

@@ -38,7 +38,7 @@ def table(plan: Plan) -> Table:
     seconds = float(plan.options.get("seconds", "5"))
     seed = int(plan.options.get("seed", "1"))
     made = Table()
-    made.case("load", kinds=(MODULE,), mounted=False, vital=True)(_load)
+    made.case("load", kinds=(MODULE,), mounted=False, vital=True)(product.load_afresh)
     made.case("mount", mounted=False, vital=True)(product.mount)
     made.case("exerciser")(lambda t: _exercise(t, seed, seconds))
     made.case("churn")(lambda t: churn(t, seconds))
@@ -49,12 +49,6 @@ def table(plan: Plan) -> Table:
     made.case("unmount", mounted=False, vital=True)(_unmount)
     made.case("unload", kinds=(MODULE,), mounted=False, vital=True)(product.unload)
     return made
-
-
-def _load(t: Context) -> None:
-    if product.loaded(t.plan.module):
-        product.unload(t)
-    product.load(t)
 
 
 def _exercise(t: Context, seed: int, seconds: float) -> None:
@@ -113,6 +107,4 @@ def _unmount(t: Context) -> None:
     write(t, t.path("kept"), pattern("stress", 100_000))
     t.drop_caches()
     same(t, t.path("kept"), pattern("stress", 100_000))
-    product.unmount(t)
-    if t.plan.check:
-        t.must(list(t.plan.check))
+    product.unmount_checked(t)

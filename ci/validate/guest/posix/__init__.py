@@ -10,7 +10,7 @@ from __future__ import annotations
 import importlib
 
 from .. import product
-from ..context import Context, Plan
+from ..context import Plan
 from ..engine import DAEMON, MODULE, REFERENCE, Table
 
 EVERY = (MODULE, DAEMON, REFERENCE)
@@ -38,24 +38,11 @@ SUBJECTS = (
 def table(plan: Plan) -> Table:
     """The cases in their order; what is mounted stays so from `mount` to `unmount`."""
     made = Table()
-    made.case("load", kinds=(MODULE,), mounted=False, vital=True)(_load)
+    made.case("load", kinds=(MODULE,), mounted=False, vital=True)(product.load_afresh)
     made.case("mount", mounted=False, vital=True, kinds=EVERY)(product.mount)
     for name in SUBJECTS:
         for group in importlib.import_module(f".{name}", __package__).GROUPS:
             made.group(group.entry())
-    made.case("unmount", mounted=False, vital=True, kinds=EVERY)(_unmount)
+    made.case("unmount", mounted=False, vital=True, kinds=EVERY)(product.unmount_checked)
     made.case("unload", kinds=(MODULE,), mounted=False, vital=True)(product.unload)
     return made
-
-
-def _load(t: Context) -> None:
-    if product.loaded(t.plan.module):
-        product.unload(t)
-    product.load(t)
-
-
-def _unmount(t: Context) -> None:
-    """Nothing that a case left keeps the mount busy, and the manifest's check finds nothing."""
-    product.unmount(t)
-    if t.plan.check:
-        t.must(list(t.plan.check))

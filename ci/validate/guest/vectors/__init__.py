@@ -10,7 +10,7 @@ from __future__ import annotations
 from functools import partial
 
 from .. import product
-from ..context import Context, Plan
+from ..context import Plan
 from ..engine import DAEMON, MODULE, Table
 from . import answers, lives, refusals
 from .reference import METRICS
@@ -22,7 +22,7 @@ def table(plan: Plan) -> Table:
     """The cases in their order; what is mounted stays so from `mount` to `unmount`."""
     seed, count = int(plan.options.get("seed", "1")), int(plan.options.get("count", "60"))
     made = Table()
-    made.case("load", kinds=(MODULE,), mounted=False, vital=True)(_load)
+    made.case("load", kinds=(MODULE,), mounted=False, vital=True)(product.load_afresh)
     made.case("mount", mounted=False, vital=True)(product.mount)
     for name, metric in METRICS.items():
         for dimension in DIMENSIONS:
@@ -37,19 +37,6 @@ def table(plan: Plan) -> Table:
     made.case("after-crash", kinds=(MODULE,))(partial(lives.crash, seed, count))
     if plan.others:
         made.case("other-mount", mounted=False)(partial(lives.other_mount, seed, count))
-    made.case("unmount", mounted=False, vital=True)(_unmount)
+    made.case("unmount", mounted=False, vital=True)(product.unmount_checked)
     made.case("unload", kinds=(MODULE,), mounted=False, vital=True)(product.unload)
     return made
-
-
-def _load(t: Context) -> None:
-    if product.loaded(t.plan.module):
-        product.unload(t)
-    product.load(t)
-
-
-def _unmount(t: Context) -> None:
-    """The manifest's check finds nothing in what all of this has left."""
-    product.unmount(t)
-    if t.plan.check:
-        t.must(list(t.plan.check))

@@ -60,9 +60,7 @@ def remount(seed: int, count: int, t: Context) -> None:
     """Unmounted, checked, mounted again."""
     models = _filled(t, seed, count, "remount")
     _same(t, models)
-    product.unmount(t)
-    if t.plan.check:
-        t.must(list(t.plan.check))
+    product.unmount_checked(t)
     product.mount(t)
     _same(t, models)
 
