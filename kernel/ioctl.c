@@ -83,7 +83,7 @@ static int vexfs_ioc_get(struct file *file, void __user *arg)
 
 	err = vexfs_may(file, MAY_READ);
 	if (!err)
-		err = vexfs_collection_get(dir, &coll);
+		err = vexfs_collection_use(dir, &coll);
 	if (err)
 		return err;
 	down_read(&coll->sem);

@@ -256,6 +256,12 @@ int vexfs_collection_get(struct inode *dir, struct vexfs_collection **out)
 	return err;
 }
 
+/* For an ioctl: on rmdir the directory stops being a collection at once. */
+int vexfs_collection_use(struct inode *dir, struct vexfs_collection **out)
+{
+	return IS_DEADDIR(dir) ? -EMEDIUMTYPE : vexfs_collection_get(dir, out);
+}
+
 static int vexfs_store_make(handle_t *handle, struct inode *dir, u32 dimension,
 			    u32 metric, struct inode **out)
 {

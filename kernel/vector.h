@@ -81,6 +81,7 @@ static inline bool vexfs_finite(const u32 *bits, u32 count)
 
 /* vector.c */
 int vexfs_collection_get(struct inode *dir, struct vexfs_collection **coll);
+int vexfs_collection_use(struct inode *dir, struct vexfs_collection **coll);
 int vexfs_collection_create(struct inode *dir, u32 dimension, u32 metric);
 int vexfs_collection_room(struct vexfs_collection *coll, u32 slots);
 struct buffer_head *vexfs_slot_block(struct inode *store, u32 index);

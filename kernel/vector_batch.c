@@ -331,7 +331,7 @@ static int vexfs_batch_run(struct vexfs_batch *b, unsigned int cmd)
 	int err = 0;
 
 	if (cmd == VEXFS_IOC_VECTOR_ADD && IS_DEADDIR(b->dir))
-		return -ENOENT;
+		return -EMEDIUMTYPE;
 	while (done < req->count && !err) {
 		want = min(max, req->count - done);
 		if (fatal_signal_pending(current))
@@ -366,7 +366,7 @@ int vexfs_vector_batch(struct file *file, unsigned int cmd,
 	b->file = file;
 	b->dir = dir;
 	b->req = req;
-	err = vexfs_collection_get(dir, &b->coll);
+	err = vexfs_collection_use(dir, &b->coll);
 	if (!err)
 		err = vexfs_batch_check(b, cmd);
 	if (err)

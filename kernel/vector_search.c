@@ -248,7 +248,7 @@ int vexfs_vector_search(struct inode *dir, struct vexfs_ioc_search *req)
 	u32 i, found;
 	int err;
 
-	err = vexfs_collection_get(dir, &coll);
+	err = vexfs_collection_use(dir, &coll);
 	if (!err)
 		err = vexfs_search_check(coll, req);
 	if (err)

@@ -14,7 +14,12 @@ import pytest
 from tests import builds, tool
 from tests.integration.test_record import MANIFEST
 
-pytestmark = [pytest.mark.integration, pytest.mark.skipif(os.getuid() != 0, reason="mounting a small disk needs root")]
+# Two of them make runs in this project, so they do not go beside others that do.
+pytestmark = [
+    pytest.mark.integration,
+    pytest.mark.xdist_group("project"),
+    pytest.mark.skipif(os.getuid() != 0, reason="mounting a small disk needs root"),
+]
 
 
 @pytest.fixture
