@@ -14,7 +14,7 @@ pytestmark = pytest.mark.unit
 ROOT = Path(__file__).resolve().parents[2]
 STAGES = {"build", "verify", "kernels", "images", "vm", "deploy", "validate", "bench", "report", "release"}
 FACTS = {"model", "manifest"}
-LAYERS = {"pipeline": 4, **dict.fromkeys(STAGES, 3), "errors": 1, **dict.fromkeys(FACTS, 0)}
+LAYERS = {"tasks": 5, "pipeline": 4, **dict.fromkeys(STAGES, 3), "errors": 1, **dict.fromkeys(FACTS, 0)}
 BASE = 2  # everything else in ci: processes, files, the console, the machine
 # Run inside the guest, or before there is an environment: these may use the standard library alone.
 ALONE = ("ci/validate/guest/", "ci/bench/guest/", "ci/vm/inside.py")
@@ -60,6 +60,18 @@ def test_no_import_points_the_wrong_way() -> None:
 
 def test_the_model_imports_nothing_of_ci() -> None:
     assert list(imported((ROOT / "ci/model.py").read_text())) == []
+
+
+def at_import(text: str) -> list[str]:
+    """The modules of ci other than the tasks that are imported as soon as this one is, not inside a function."""
+    outside = [node for node in ast.parse(text).body if isinstance(node, ast.Import | ast.ImportFrom)]
+    return [name for node in outside for name, _ in imported(ast.unparse(node)) if name != "tasks"]
+
+
+def test_a_list_of_the_tasks_imports_nothing_but_them() -> None:
+    files = [ROOT / "tasks.py", *sorted((ROOT / "ci/tasks").glob("*.py"))]
+    assert len(files) > 2 and {path.name: at_import(path.read_text()) for path in files} == {path.name: [] for path in files}
+    assert at_import("from ci.pipeline import farm") == ["pipeline"]
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,53 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The collection `release`: make one, and check one."""
+
+from __future__ import annotations
+
+from invoke.context import Context
+
+from ci.tasks.base import JSON, session, task
+
+
+@task(
+    name="make",
+    help={
+        "version": "The version to release, as vexci.yaml has it (1.2.3).",
+        "records": "Folders with the records of its tests (a,b); this project's own where none are named.",
+        "key": "Sign with this minisign secret key file.",
+        "gpg-key": "Sign with this key of gpg.",
+        "output": "The folder to make; dist/PROJECT-VERSION where none is named.",
+        "prebuilt": "Also put the built modules in, one for each kernel.",
+        **JSON,
+    },
+)
+def release(
+    ctx: Context,
+    version: str = "",
+    records: str = "",
+    key: str = "",
+    gpg_key: str = "",
+    output: str = "",
+    prebuilt: bool = False,
+    json: bool = False,
+) -> None:
+    """Make source tarballs, packages, and the papers that prove them, of a clean, tagged and tested commit; or say why not."""
+    from ci.pipeline import releasing
+    from ci.release.papers import Key
+
+    releasing.release(session(), releasing.Wanted(version, Key(key, gpg_key), records, output, prebuilt))
+
+
+@task(
+    name="verify",
+    help={
+        "folder": "The folder with the downloaded files.",
+        "public-key": "The public key file (minisign) that it must be signed with.",
+        "keyring": "The keyring file (gpg) with the key that it must be signed with.",
+        "unsigned": "Do not look at the signature.",
+    },
+)
+def release_verify(ctx: Context, folder: str, public_key: str = "", keyring: str = "", unsigned: bool = False) -> None:
+    """Check a downloaded release: hashes, signature, provenance, bills of materials, and what the packages hold."""
+    from ci.pipeline import releasing
+
+    releasing.verify(folder, public=public_key, keyring=keyring, unsigned=unsigned)

@@ -1,0 +1,129 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Tasks that run what was built, in guests or here: deploy, validate, bench, dev."""
+
+from __future__ import annotations
+
+from invoke.context import Context
+
+from ci.tasks.base import COLD, FEATURES, JSON, KERNEL, KVM, SLOTS, session, task
+
+
+@task(help={"guest": "The running guest to deploy to, as vm.list shows it.", **JSON})
+def deploy(ctx: Context, guest: str = "default", json: bool = False) -> None:
+    """Put the built artifacts into a running guest (see vm.up) and prove that what runs is what was built."""
+    from ci.pipeline import person
+
+    person.deploy(session(), guest)
+
+
+@task(
+    help={
+        "suite": "Run just this suite of vexci.yaml (or a,b); 'all' also runs those on request.",
+        "only": "Validate just this artifact.",
+        "test": "Just these cases of the suite (a,b); a crash suite's number may be any: recorded-118.",
+        "options": "Settings of the suite in place of vexci.yaml's (rounds=50,seed=7).",
+        "seed": "The suite's seed: a number, or 'fresh' for one that was never tried (differential).",
+        "repeat": "Run all of it so many times: how often each case fails, with a confidence interval.",
+        "replay": "Run just the sequence of this reproducer of the suite differential.",
+        "guest": "Use this running guest (see vm.up) instead of a fresh one.",
+        "cell": "Run this cell of ci.matrix, and nothing else.",
+        **KERNEL,
+        **FEATURES,
+        **KVM,
+        "core": "Where the guest hangs, keep its memory, too (a file of about its size).",
+        **COLD,
+        **SLOTS,
+        **JSON,
+    }
+)
+def validate(
+    ctx: Context,
+    suite: str = "",
+    only: str = "",
+    test: str = "",
+    options: str = "",
+    seed: str = "",
+    replay: str = "",
+    guest: str = "",
+    kernel: str = "",
+    features: str = "",
+    require_kvm: bool = False,
+    cold: bool = False,
+    slots: int = 1,
+    core: bool = False,
+    repeat: int = 1,
+    cell: str = "",
+    json: bool = False,
+) -> None:
+    """Build, verify, and run the validation suites in a disposable guest."""
+    from ci.pipeline import farm, person
+
+    if cell:
+        beside = (suite, only, test, options, seed, replay, guest, kernel, features)
+        farm.validate(session(), cell, beside=any(beside), require_kvm=require_kvm, cold=cold, slots=slots)
+        return
+    person.validate(
+        session(),
+        suite=suite,
+        only=only,
+        test=test,
+        options=options,
+        seed=seed,
+        replay=replay,
+        guest=guest,
+        require_kvm=require_kvm,
+        kernel=kernel,
+        features=features,
+        cold=cold,
+        slots=slots,
+        core=core,
+        repeat=repeat,
+    )
+
+
+@task(
+    help={
+        "suite": "Run just this benchmark of vexci.yaml, or 'tool' for the tool's own speed.",
+        "rounds": "Rounds to measure, in place of vexci.yaml's number.",
+        "quick": "Small workloads: about a minute on this machine; of the tool's own speed what needs no guest.",
+        "control": "Also measure a slowed copy of the first system, which must show up as slower.",
+        "save": "Keep the numbers as the baseline of this name.",
+        "against": "Judge the numbers against the baseline of this name: a regression fails the run.",
+        "guest": "Use this running guest (see vm.up) instead of a fresh one.",
+        **KVM,
+        **COLD,
+        **JSON,
+    }
+)
+def bench(
+    ctx: Context,
+    suite: str = "",
+    rounds: int = 0,
+    quick: bool = False,
+    control: bool = False,
+    save: str = "",
+    against: str = "",
+    guest: str = "",
+    require_kvm: bool = False,
+    cold: bool = False,
+    json: bool = False,
+) -> None:
+    """Measure the artifacts beside each other and beside references, in interleaved rounds, in a guest or on this machine."""
+    from ci.pipeline import person
+    from ci.pipeline.benching import Choice
+
+    person.bench(session(), Choice(suite, rounds, quick, control, save, against), guest=guest, require_kvm=require_kvm, cold=cold)
+
+
+@task(
+    help={
+        **KVM,
+        **SLOTS,
+        "rounds": "End after so many rounds (0: at Ctrl-C).",
+    }
+)
+def dev(ctx: Context, require_kvm: bool = False, slots: int = 1, rounds: int = 0) -> None:
+    """Watch the sources: on each save build, verify, restore a guest, deploy and run the suites of what changed."""
+    from ci.pipeline import dev as loop
+
+    loop.run(session(), require_kvm=require_kvm, slots=slots, rounds=rounds)
