@@ -70,7 +70,7 @@ NEEDS: dict[str, Need] = {
     "tar": Need("tar", "unpacks a kernel's source", ("tar",)),
     "libelf-dev": Need("libelf-dev", "the kernel's objtool is compiled against it", files=("/usr/include/gelf.h",)),
     "fuse": Need("fuse3", "mounts the daemon without root", ("fusermount3",)),
-    "fio": Need("fio", "the benchmark's workloads, tried on the host by tests", ("fio",)),
+    "fio": Need("fio", "workloads of benchmarks on this machine", ("fio",)),
     "fuse2fs": Need("fuse2fs", "the daemon is measured beside it", ("fuse2fs",), optional=True),
     "chromium": Need(
         "chromium",
@@ -122,7 +122,7 @@ TASKS: dict[str, Wanted] = {
     "vm.prune": NOTHING,
     "deploy": _ALL,
     "validate": _ALL,
-    "bench": Wanted((*_ALL.system, "fuse2fs"), _ALL.python),
+    "bench": Wanted((*_ALL.system, "fio", "fuse2fs"), _ALL.python),
     "dev": _ALL,
     "ci": _ALL,
     "ci.matrix": NOTHING,

@@ -17,6 +17,7 @@ from ci import store
 from ci.errors import InfrastructureError
 from ci.process import Limits, run, scratch_file
 
+CLIENT_LOCK = "requirements-bench-client.txt"
 ENGINES_LOCK = "requirements-bench.txt"
 DATA_LOCK = "requirements-bench-data.txt"
 TOOLS_LOCK = "requirements-bench-tools.txt"
@@ -27,9 +28,10 @@ _READY = "vexci-ready"
 
 def python(root: Path, engines: Iterable[str], say: Callable[[str], None]) -> str:
     """A Python that has the libraries of these engines; InfrastructureError with pip's own words where it cannot be made."""
-    if set(engines) <= _LIGHT and importlib.util.find_spec("numpy") is not None:
+    light = set(engines) <= _LIGHT
+    if light and importlib.util.find_spec("numpy") is not None:
         return sys.executable
-    return str(_environment(root, (ENGINES_LOCK,), say) / "bin" / "python")
+    return str(_environment(root, (CLIENT_LOCK if light else ENGINES_LOCK,), say) / "bin" / "python")
 
 
 def virtme(root: Path, say: Callable[[str], None]) -> Path:
@@ -54,18 +56,7 @@ def _environment(root: Path, locks: tuple[str, ...], say: Callable[[str], None])
         _must([sys.executable, "-m", "venv", "--clear", folder], "making a Python environment")
         for name in locks:
             how = ["--no-deps"] if name == DATA_LOCK else []
-            pip: list[str | Path] = [
-                folder / "bin" / "python",
-                "-m",
-                "pip",
-                "install",
-                "--require-hashes",
-                "--only-binary",
-                ":all:",
-                *how,
-                "-r",
-                root / name,
-            ]
+            pip: list[str | Path] = [folder / "bin" / "python", "-m", "pip", "install", "--require-hashes", "--only-binary", ":all:"]
             _must([*pip, *how, "-r", root / name], f"installing what {name} locks")
         store.atomic_write(folder / _READY, "\n".join(locks))
     return folder

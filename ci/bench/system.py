@@ -34,8 +34,9 @@ class System:
 
     A system without a `filesystem` mounts nothing: `mount` is then the server that stays (or empty for a library), `ready` the
     command that ends with 0 once it answers; both may hold {port}, a free one. `engine` is its adapter in ci/bench/vectors, with the
-    client library `module` and the volume file `stored` where it has them. `only_here` is a system that no guest has. `slowed` marks
-    the control, whose work is really done twice or with pauses.
+    client library `module` and the volume file `stored` where it has them. `only_here` is a system that no guest has, `programs`
+    are those that it needs of this machine, `absent` says why it cannot be measured and what would help. `slowed` marks the control,
+    whose work is really done twice or with pauses.
     """
 
     name: str
@@ -56,6 +57,8 @@ class System:
     url: str = ""
     access: str = EMBEDDED
     only_here: bool = False
+    programs: tuple[str, ...] = ()
+    absent: str = ""
     slowed: bool = False
 
     @property

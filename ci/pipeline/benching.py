@@ -80,7 +80,7 @@ def bench(session: Session, pool: Pool | None, choice: Choice | None = None) -> 
         failed = [item for item in measured if item.failure and item.verdict is not Verdict.SKIP]
         skipped = [item for item in measured if item.verdict is Verdict.SKIP]
         counted = f"{len(measured) - len(failed) - len(skipped)} of {len(measured)} series measured"
-        stage.detail = counted + (f", {len(skipped)} do not exist for their system" if skipped else "")
+        stage.detail = counted + (f", {len(skipped)} skipped, each with its reason" if skipped else "")
         if failed:
             verdict = worst([item.verdict for item in measured if item.verdict is not Verdict.SKIP])
             raise errors.of(verdict, f"{failed[0].system}, {failed[0].workload}: {failed[0].failure}")

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from ci import bench as benchmarks
 from ci import console, host, identity, leftovers
-from ci.bench import datasets, extras
+from ci.bench import available, datasets, extras
 from ci.bench.host import INSIDE, Host
 from ci.bench.jobs import Place
 from ci.bench.system import IN_MEMORY, System, without_volume
@@ -31,9 +31,8 @@ def measure(session: Session, spec: BenchmarkSpec, *, control: bool = False) -> 
     if control:
         systems.append(benchmarks.slowed(systems[0]))
         spec = replace(spec, systems=tuple(system.name for system in systems))
-    for program in sorted({word for system in systems for word in _programs(system)}):
-        if shutil.which(program, path="/usr/local/sbin:/usr/sbin:/sbin:/usr/local/bin:/usr/bin:/bin") is None:
-            raise UsageError(f"the program '{program}' is not installed", hint=f"apt-get install {program}")
+    available.require(spec, systems)
+    systems = [available.marked(system) for system in systems]
     work = Path(tempfile.mkdtemp(prefix="vexci-bench-", dir=WORK))
     try:
         with leftovers.entry("folder", work.name, {"path": str(work)}):
@@ -45,10 +44,6 @@ def measure(session: Session, spec: BenchmarkSpec, *, control: bool = False) -> 
                 return benchmarks.run(Host(), spec, systems, run=run, progress=item.say, conditions=conditions, place=place)
     finally:
         shutil.rmtree(work, ignore_errors=True)
-
-
-def _programs(system: System) -> list[str]:
-    return ["fuse2fs"] if system.name.startswith("fuse2fs") else []
 
 
 def _place(session: Session, spec: BenchmarkSpec, systems: list[System], work: Path) -> Place:

@@ -302,5 +302,5 @@ def _headline(content: View) -> str:
         rows = [row for chart in content.benchmarks.charts for row in chart.rows]
         said = f"{sum(row.summary is not None for row in rows)} of {words.count(len(rows), 'series', 'series')} measured"
         absent = sum(row.verdict == "skip" for row in rows)
-        parts.append(said + (f", {absent} do not exist for their system" if absent else ""))
+        parts.append(said + (f", {absent} skipped, each with its reason" if absent else ""))
     return "; ".join(parts) or "Nothing was observed in this run"

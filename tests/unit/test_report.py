@@ -255,7 +255,7 @@ def earlier(data: dict[str, Any], day: int, factor: float = 1.0, **dimensions: s
 
 def test_what_an_engine_does_not_have_did_not_run_and_is_not_called_wrong(tmp_path: Path) -> None:
     summary, page = written(with_vectors(tmp_path), tmp_path)
-    assert "25 of 27 series measured, 2 do not exist for their system" in page.text
+    assert "25 of 27 series measured, 2 skipped, each with its reason" in page.text
     assert "What went wrong" not in page.text
     assert "What went wrong" not in summary
     assert "benchmark 10k-128 on faiss: index build there is no index" in page.text

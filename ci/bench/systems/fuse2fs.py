@@ -16,4 +16,5 @@ SYSTEM = System(
     below=_BELOW,
     durability=VOLATILE,
     only_here=True,
+    programs=("fuse2fs",),
 )

@@ -1,0 +1,41 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What this machine must have for a benchmark on it: without a workload's program nothing begins; a missing yardstick is skipped."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from ci.bench.system import System
+from ci.errors import InfrastructureError, UsageError
+from ci.manifest import BenchmarkSpec
+
+FUSE = Path("/dev/fuse")
+_PLACES = "/usr/local/sbin:/usr/sbin:/sbin:/usr/local/bin:/usr/bin:/bin"
+
+
+def require(spec: BenchmarkSpec, systems: Sequence[System], *, fuse: Path = FUSE, path: str = "") -> None:
+    """Raise where nothing could be measured: UsageError without fio, InfrastructureError where no daemon can be mounted."""
+    if any(item.tool == "fio" for item in spec.workloads) and not _program("fio", path):
+        raise UsageError(f"the benchmark '{spec.name}' needs fio, which is not installed", hint="apt-get install fio")
+    daemons = [system.name for system in systems if system.filesystem.startswith("fuse.")]
+    if daemons and not os.access(fuse, os.R_OK | os.W_OK):
+        why = "is not there" if not fuse.exists() else "may not be opened"
+        raise InfrastructureError(
+            f"{daemons[0]} cannot be mounted: {fuse} {why}", hint="modprobe fuse, or give this container the device /dev/fuse"
+        )
+
+
+def marked(system: System, *, path: str = "") -> System:
+    """The system, with the reason in `absent` where this machine does not have it."""
+    missing = [name for name in system.programs if not _program(name, path)]
+    if not missing:
+        return system
+    return replace(system, absent=f"the program '{missing[0]}' is not installed; apt-get install {missing[0]}")
+
+
+def _program(name: str, path: str) -> bool:
+    return shutil.which(name, path=path or _PLACES) is not None
