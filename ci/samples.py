@@ -21,6 +21,7 @@ CONFIDENCE = 0.95
 RESAMPLES = 10_000
 SEED = 20_240_607
 LEAST_SAMPLES = 5
+_Z = 1.959964  # the normal distribution's 97.5 % point
 MOST_EXACT = 16  # samples up to which every resample is counted; above, 10,000 are drawn
 
 
@@ -162,3 +163,14 @@ def cliffs_delta(samples: Sequence[float], baseline: Sequence[float]) -> float:
     above, below = checked(samples), checked(baseline)
     signs = sum((one > other) - (one < other) for one in above for other in below)
     return signs / (len(above) * len(below))
+
+
+def wilson(failures: int, runs: int) -> tuple[float, float]:
+    """The score interval of a binomial proportion at 95 % (E. B. Wilson, J. Am. Stat. Assoc. 22 (1927) 209-212, without correction for
+    continuity). It stays within 0 and 1 and says something where none of the runs failed."""
+    if runs == 0:
+        return 0.0, 1.0
+    share, z2 = failures / runs, _Z * _Z
+    middle = (share + z2 / (2 * runs)) / (1 + z2 / runs)
+    half = _Z / (1 + z2 / runs) * math.sqrt(share * (1 - share) / runs + z2 / (4 * runs * runs))
+    return max(0.0, middle - half), min(1.0, middle + half)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What is asked about this machine and this project: doctor, runs, clean. None of these makes a record."""
+"""What is asked about this machine and this project: doctor, clean. None of these makes a record."""
 
 from __future__ import annotations
 
@@ -45,20 +45,6 @@ def _fix(session: Session, command: tuple[str, ...]) -> None:
     if not done.ok:
         tail = done.text().strip().splitlines()[-3:]
         raise InfrastructureError(f"{' '.join(command)}: {done.how}: {' / '.join(tail)}")
-
-
-def runs(session: Session, last: int) -> None:
-    """List the newest runs of this project."""
-    records = store.read_records(session.manifest.root)
-    if not records:
-        console.line("no run is recorded yet; './inv build verify' makes the first")
-        return
-    rows: list[list[str | Verdict]] = []
-    for record in records[-last:]:
-        seconds = f"{record['seconds']:.1f} s" if record["seconds"] is not None else ""
-        commit = record["commit"][:12] + ("-dirty" if record["dirty"] else "")
-        rows.append([Verdict(record["verdict"]), record["id"], record["command"], commit, seconds, record["detail"]])
-    console.table(console.Table("", ("verdict", "run", "command", "commit", "time", "detail"), list(rows)))
 
 
 def clean(session: Session, *, runs: bool, cache: bool) -> None:

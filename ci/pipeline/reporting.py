@@ -13,6 +13,7 @@ from ci import report as reports
 from ci.errors import UsageError, VexciError
 from ci.fingerprint import key
 from ci.model import Verdict
+from ci.pipeline import past
 from ci.pipeline.session import Session
 from ci.report import comparing
 from ci.report.recorded import measured
@@ -95,14 +96,10 @@ def _compare(session: Session, run_id: str, names: Sequence[str]) -> None:
     console.line(f"wrote {page.relative_to(root)}")
 
 
-def _chosen(root: Path, run_id: str) -> dict[str, Any]:
+def _chosen(root: Path, run_id: str) -> Mapping[str, Any]:
     records = store.read_records(root)
     if run_id:
-        named = [record for record in records if record["id"] == run_id or record["id"].endswith(run_id)]
-        if len(named) != 1:
-            problem = "matches several runs" if named else "is no recorded run"
-            raise UsageError(f"'{run_id}' {problem}", hint="./inv runs lists them")
-        return named[0]
+        return past.named(records, run_id)
     worked = [record for record in records if record["stages"]]
     if not worked:
         raise UsageError("there is no run to report on", hint="./inv ci makes one")

@@ -13,7 +13,9 @@ if TYPE_CHECKING:
     from ci.report.refusals import Now
 
 
-def write(record: dict[str, Any], run_folder: Path, earlier: Iterable[Mapping[str, Any]] = (), now: Now | None = None) -> tuple[Path, ...]:
+def write(
+    record: Mapping[str, Any], run_folder: Path, earlier: Iterable[Mapping[str, Any]] = (), now: Now | None = None
+) -> tuple[Path, ...]:
     """Write summary.md and report.html into the run folder, and where something was measured numbers.csv and numbers.json; returns them.
 
     `record` is a run record as in docs/record.md; `earlier` are the records of other runs, for the history of what this one measured;
@@ -47,7 +49,7 @@ def _findings(record: Mapping[str, Any], run_folder: Path, now: Now | None) -> l
         return page.markdown_refused(error)
 
 
-def write_executive(record: dict[str, Any], run_folder: Path, now: Now | None = None) -> Path:
+def write_executive(record: Mapping[str, Any], run_folder: Path, now: Now | None = None) -> Path:
     """Write executive.html into the run folder; Refused, and an older one removed, where no summary may be made of the run."""
     from ci.report import page
     from ci.report.executive import executive

@@ -130,7 +130,7 @@ def benchmarks(stages: Sequence[Mapping[str, Any]], files: Files, artifacts: Seq
     found = Benchmarks()
     series = [item for stage in stages for item in stage.get("results", {}).get("series", [])]
     known = {str(artifact["sha256"]) for artifact in artifacts}
-    found.colours = _colours(series)
+    found.colours = colours(series)
     groups: dict[tuple[str, ...], list[Mapping[str, Any]]] = {}
     for item in series:
         benchmark = str(item.get("dimensions", {}).get("benchmark", ""))
@@ -149,16 +149,16 @@ def benchmarks(stages: Sequence[Mapping[str, Any]], files: Files, artifacts: Seq
     return found
 
 
-def _colours(series: Sequence[Mapping[str, Any]]) -> dict[str, str]:
+def colours(series: Sequence[Mapping[str, Any]]) -> dict[str, str]:
     """A class for each system, the same in all charts."""
     ours = any(item.get("artifact_sha256") for item in series)
-    colours: dict[str, str] = {}
+    found: dict[str, str] = {}
     for item in series:
-        if item["system"] not in colours:
+        if item["system"] not in found:
             letter = "s" if item.get("artifact_sha256") or not ours else "r"
-            before = sum(value.startswith(letter) for value in colours.values())
-            colours[item["system"]] = f"{letter}{1 + before % COLOURS[letter]}"
-    return colours
+            before = sum(value.startswith(letter) for value in found.values())
+            found[item["system"]] = f"{letter}{1 + before % COLOURS[letter]}"
+    return found
 
 
 def _row(item: Mapping[str, Any], files: Files, known: set[str], colours: Mapping[str, str]) -> Row:

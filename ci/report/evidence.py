@@ -31,10 +31,12 @@ class Link:
 
 
 class Files:
-    """Resolves evidence against one run folder; each file is hashed once."""
+    """Resolves evidence against one run folder; each file is hashed once. Those of a page that lies elsewhere are named, neither looked
+    at nor linked."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, elsewhere: bool = False) -> None:
         self.folder = folder.resolve()
+        self._elsewhere = elsewhere
         self._seen: dict[tuple[str, str], Link] = {}
 
     def link(self, item: Mapping[str, Any]) -> Link:
@@ -54,6 +56,8 @@ class Files:
         return [link for link in self._seen.values() if link.state]
 
     def _look(self, kind: str, path: str, sha256: str) -> Link:
+        if self._elsewhere:
+            return Link(kind, path, sha256, "", "")
         full = (self.folder / path).resolve()
         if PurePosixPath(path).is_absolute() or not full.is_relative_to(self.folder):
             # It lies outside the run folder, so a link would break as soon as the folder is copied.

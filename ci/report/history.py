@@ -44,13 +44,14 @@ class Track:
 
 @dataclass(frozen=True)
 class HistoryChart:
-    """One measure over the runs."""
+    """One measure over the runs; `measure` is its key (ci/fingerprint.py)."""
 
     title: str
     unit: str
     better: str
     runs: tuple[Run, ...]
     tracks: tuple[Track, ...]
+    measure: tuple[str, str, str] = ("", "", "")
 
 
 @dataclass
@@ -118,7 +119,7 @@ def _charts(
         tracks = [Track(item.system, colours[item.system], _marks(_name(item), mine, alike)) for item in items]
         shown = tuple(Run(str(run["id"]), _label(run)) for run in mine)
         title = f"{items[0].workload}: {items[0].metric}"
-        charts.append(HistoryChart(title, items[0].unit, items[0].better, shown, tuple(tracks)))
+        charts.append(HistoryChart(title, items[0].unit, items[0].better, shown, tuple(tracks), key(items[0])))
     return charts
 
 

@@ -23,6 +23,11 @@ TEMPLATES = Path(__file__).parent / "templates"
 
 def render(content: View) -> str:
     """The page."""
+    return fill("report.html.j2", view=content, record=content.record)
+
+
+def fill(template: str, **values: object) -> str:
+    """A page from one of the templates, with the style, the script and the charts that all of them share."""
     environment = Environment(
         loader=FileSystemLoader(TEMPLATES), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
@@ -36,8 +41,7 @@ def render(content: View) -> str:
     }
     environment.globals.update({name: _drawn(draw) for name, draw in drawings.items()})
     style, script = (Markup((TEMPLATES / name).read_text()) for name in ("report.css", "sort.js"))
-    page = environment.get_template("report.html.j2")
-    return page.render(view=content, record=content.record, style=style, script=script, script_hash=script_hash(script))
+    return environment.get_template(template).render(style=style, script=script, script_hash=script_hash(script), **values)
 
 
 def _drawn(draw: Callable[..., str]) -> Callable[..., Markup]:

@@ -54,12 +54,12 @@ class Outcome:
     used: Found | None = None
 
 
-def collect(places: Iterable[Path]) -> list[Found]:
-    """Every record at or below these places, each run once, oldest first."""
+def collect(places: Iterable[Path], flag: str = "--merge") -> list[Found]:
+    """Every record at or below these places, each run once, oldest first. `flag` names them where one is not there."""
     found: dict[str, Found] = {}
     for place in places:
         if not place.exists():
-            raise UsageError(f"--merge {place}: there is no such file or folder", hint="name folders that hold records")
+            raise UsageError(f"{flag} {place}: there is no such file or folder", hint="name folders that hold records")
         for file in [place] if place.is_file() else sorted(place.rglob("record.json")):
             record = _read(file)
             found.setdefault(record["id"], Found(file.parent, record))

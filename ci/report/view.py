@@ -119,9 +119,12 @@ class View:
         return " ".join(said)
 
 
-def view(record: Mapping[str, Any], folder: Path, earlier: Iterable[Mapping[str, Any]] = ()) -> View:
-    """Read a record; `folder` is its run folder, where evidence is looked for, `earlier` are the records of other runs."""
-    files = Files(folder)
+def view(record: Mapping[str, Any], folder: Path, earlier: Iterable[Mapping[str, Any]] = (), *, elsewhere: bool = False) -> View:
+    """Read a record; `folder` is its run folder, where evidence is looked for, `earlier` are the records of other runs.
+
+    `elsewhere`: the page will not lie in that folder, so evidence is named and not linked.
+    """
+    files = Files(folder, elsewhere=elsewhere)
     stages = list(record.get("stages", []))
     checks = [_check(check, files) for stage in stages for check in stage.get("checks", [])]
     suites = [_suite(suite, files) for stage in stages for suite in stage.get("results", {}).get("suites", [])]
@@ -146,6 +149,8 @@ def view(record: Mapping[str, Any], folder: Path, earlier: Iterable[Mapping[str,
     )
     content.wrong = _wrong(content, stages, files)
     content.skipped = _skipped(content, stages)
+    if elsewhere:
+        content.remarks.append("Evidence is named here with its sha256; the files themselves are in the folder of the run.")
     if files.wrong:
         said = words.count(len(files.wrong), "file")
         content.remarks.append(f"Missing or changed since the run: {said} of evidence. What rests on it can no longer be checked.")

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 from invoke.context import Context
-from invoke.exceptions import Exit
 
 from ci.tasks.base import session, task
 
@@ -14,28 +13,71 @@ from ci.tasks.base import session, task
         "run-id": "The run to report on; the newest with results where none is given.",
         "executive": "Also write the summary on one page, as HTML and PDF; refused where results are missing, stale or unequal.",
         "compare": "Judge two runs beside each other: --compare RUN1 RUN2.",
+        "site": "Write a static site about all recorded runs into this folder: states, trends, flaky tests, when failures appeared.",
+        "records": "With --site, also the records below these folders (a,b).",
         "merge": "Join the records below these folders (a,b), those of ci.matrix's cells, into one with one verdict.",
     },
     iterable=("compare",),
 )
-def report(ctx: Context, run_id: str = "", executive: bool = False, compare: list[str] | None = None, merge: str = "") -> None:
+def report(
+    ctx: Context,
+    run_id: str = "",
+    executive: bool = False,
+    compare: list[str] | None = None,
+    merge: str = "",
+    site: str = "",
+    records: str = "",
+) -> None:
     """Write summary.md, report.html and the numbers as CSV and JSON from a run's record; nothing is run again."""
-    from ci.pipeline import farm, reporting
+    from ci.errors import UsageError
+    from ci.pipeline import farm, past, reporting
 
+    for name, value in (("merge", merge), ("site", site)):
+        if value and (run_id or executive or compare or (merge and site)):
+            raise UsageError(
+                f"report --{name} stands alone", hint="leave out --run-id, --executive, --compare and the other one of --merge and --site"
+            )
+    if records and not site:
+        raise UsageError("report --records goes with --site DIR", hint="--merge names the folders that it joins itself")
+    if site:
+        past.make_site(session(), site, records)
+        return
     if merge:
-        if run_id or executive or compare:
-            raise Exit("report --merge stands alone: leave out --run-id, --executive and --compare", code=2)
         farm.merge(session(), merge)
         return
     reporting.report(session(), run_id, executive=executive, compare=compare or ())
 
 
-@task(help={"last": "How many runs to show."})
-def runs(ctx: Context, last: int = 20) -> None:
-    """List the recorded runs with their verdicts."""
-    from ci.pipeline import machine
+@task(
+    help={
+        "last": "How many runs to show; 0 for all.",
+        "command": "Only runs whose command has this text.",
+        "verdict": "Only runs with this verdict (a,b).",
+        "kernel": "Only runs with results for this kernel, a name or a release (a,b; 6.12*).",
+        "suite": "Only runs with results of this suite or benchmark (a,b).",
+        "since": "Only runs begun since then: an age (12h, 3d), a day or a time (UTC).",
+        "compare": "Show everything that differs between two runs: --compare RUN1 RUN2.",
+    },
+    iterable=("compare",),
+)
+def runs(
+    ctx: Context,
+    last: int = 20,
+    command: str = "",
+    verdict: str = "",
+    kernel: str = "",
+    suite: str = "",
+    since: str = "",
+    compare: list[str] | None = None,
+) -> None:
+    """List the recorded runs with their verdicts, or compare two of them."""
+    from ci.pipeline import past
+    from ci.report.selection import selection
 
-    machine.runs(session(), last)
+    if compare:
+        past.compare(session(), compare)
+        return
+    past.runs(session(), last, selection(command=command, verdict=verdict, kernel=kernel, suite=suite, since=since))
 
 
 @task(help={"runs": "Also remove all run records.", "cache": "Also remove the cache: images, kernels, answers about this machine."})

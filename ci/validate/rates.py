@@ -3,13 +3,12 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ci.model import SuiteResult, Verdict
+from ci.samples import wilson
 
-_Z = 1.959964  # the normal distribution's 97.5 % point
 WHOLE = "(suite)"
 _NOT_THE_PRODUCTS = (Verdict.SKIP, Verdict.INFRA, Verdict.INTERRUPTED)
 
@@ -29,17 +28,6 @@ class Rate:
     def interval(self) -> str:
         """The interval for a person."""
         return f"{self.low:.1%} to {self.high:.1%}"
-
-
-def wilson(failures: int, runs: int) -> tuple[float, float]:
-    """The score interval of a binomial proportion at 95 % (E. B. Wilson, J. Am. Stat. Assoc. 22 (1927) 209-212, without correction for
-    continuity). It stays within 0 and 1 and says something where none of the runs failed."""
-    if runs == 0:
-        return 0.0, 1.0
-    share, z2 = failures / runs, _Z * _Z
-    middle = (share + z2 / (2 * runs)) / (1 + z2 / runs)
-    half = _Z / (1 + z2 / runs) * math.sqrt(share * (1 - share) / runs + z2 / (4 * runs * runs))
-    return max(0.0, middle - half), min(1.0, middle + half)
 
 
 def of(results: Sequence[SuiteResult]) -> list[Rate]:

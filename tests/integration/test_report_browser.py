@@ -15,7 +15,7 @@ import pytest
 
 import ci.report
 from ci.process import Limits, run
-from ci.report import words
+from ci.report import site, words
 from tests.unit.report_records import record, with_vectors
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -132,3 +132,27 @@ def test_it_prints(tmp_path: Path) -> None:
     text = run(["pdftotext", paper, "-"], limits=Limits(30)).text()
     assert "What the differences are worth" in text
     assert "read-back" in text, "folded parts are printed too"
+
+
+def test_the_site_opens_from_a_file_and_its_pages_are_drawn(tmp_path: Path) -> None:
+    """The three pages about all runs, and the page of one: no error, no request, the charts and the failure's first day are there."""
+    runs = []
+    for day in (1, 2, 3):
+        data = json.loads(json.dumps(with_vectors(tmp_path)))
+        data.update(id=f"2026110{day}T062011Z-0c8cb6", started=f"2026-11-0{day}T06:20:11Z", commit=str(day) * 40)
+        if day > 1:
+            suite = next(stage for stage in data["stages"] if stage["name"] == "validate")["results"]["suites"][0]
+            suite["cases"][3].update(verdict="hang", detail="no answer for 30 s")
+        runs.append(site.Found(tmp_path, data))
+    first = site.write(runs, tmp_path / "site")
+    pages = {
+        name: visit(first.parent / name, tmp_path / f"browser-{name}", "--dump-dom") for name in ("index.html", "trends.html", "runs.html")
+    }
+    below = first.parent / "runs" / str(runs[0].record["id"]) / "index.html"
+    pages["run"] = visit(below, tmp_path / "browser-run", "--dump-dom")
+    for name, seen in pages.items():
+        assert "CONSOLE" not in seen.log, f"{name}: {seen.log}"
+    failing = pages["index.html"].dom.split('id="failing"')[1].split("</section>")[0]
+    assert re.search(r'title="run 20261102T[^"]*">[^<]*</a> <code>2222222</code>', failing), "the day on which it first failed"
+    assert pages["trends.html"].dom.count('class="chart"') >= 9
+    assert pages["runs.html"].dom.count("<button") == 6, "the script that sorts ran"

@@ -40,7 +40,7 @@ def run_of(project: Path, day: int, factor: float = 1.0, **dimensions: str) -> d
     folder = project / ".runs" / name
     folder.mkdir(parents=True)
     data: dict[str, Any] = json.loads(json.dumps(with_vectors(folder)))
-    data.update(id=name, commit=commit)
+    data.update(id=name, commit=commit, started=f"2026-11-{day:02}T06:20:11Z")
     for item in data["stages"][-1]["results"]["series"]:
         item["samples"] = [factor * value for value in item["samples"]]
         item["dimensions"].update(dimensions)
@@ -102,3 +102,31 @@ def test_a_wrong_request_is_said_to_be_one(project: Path, words: tuple[str, ...]
     done = report(project, *words)
     assert done.returncode == 2, done.stdout
     assert said in done.stdout
+
+
+def test_runs_are_chosen_and_compared(project: Path) -> None:
+    old, new = run_of(project, 20), run_of(project, 21)
+    config = project / "vexci.yaml"
+    done = tool.inv("runs", "--verdict", "pass", "--suite", "smoke", "--since", "2026-11-21", config=config)
+    assert done.returncode == 0 and new["id"] in done.stdout and old["id"] not in done.stdout, done.stdout
+    assert "1 shown of 1 that fit, of 2 recorded" in done.stdout
+    none = tool.inv("runs", "--verdict", "hang", config=config)
+    assert none.returncode == 0 and "0 shown of 0 that fit, of 2 recorded" in none.stdout
+    wrong = tool.inv("runs", "--verdict", "green", config=config)
+    assert wrong.returncode == 2 and "there is no such verdict" in wrong.stdout
+    same = tool.inv("runs", "--compare", new["id"], old["id"], config=config)
+    assert same.returncode == 0 and "0 outcomes worse, 0 better, 0 otherwise different" in same.stdout, same.stdout
+
+
+def test_a_site_is_made_of_own_and_others_records(project: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+    run_of(project, 20)
+    elsewhere = tmp_path_factory.mktemp("records")
+    run_of(project, 21)
+    shutil.move(project / ".runs" / "20261121T062011Z-0c8cb6", elsewhere)
+    site = tmp_path_factory.mktemp("sites") / "site"
+    for words in (("--site", str(site), "--merge", "x"), ("--records", str(elsewhere)), ("--site", str(site), "--records", "/nowhere")):
+        refused = report(project, *words)
+        assert refused.returncode == 2 and not site.exists(), refused.stdout
+    done = report(project, "--site", str(site), "--records", str(elsewhere))
+    assert done.returncode == 0 and "from 2 runs" in done.stdout, done.stdout
+    assert sorted(path.name[:8] for path in (site / "runs").iterdir()) == ["20261120", "20261121"]

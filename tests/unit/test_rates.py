@@ -6,6 +6,7 @@ from __future__ import annotations
 import pytest
 
 from ci.model import Case, SuiteResult, Verdict
+from ci.samples import wilson
 from ci.validate import rates
 
 pytestmark = pytest.mark.unit
@@ -24,7 +25,7 @@ pytestmark = pytest.mark.unit
     ],
 )
 def test_the_interval_is_wilsons(failures: int, runs: int, low: float, high: float) -> None:
-    assert rates.wilson(failures, runs) == pytest.approx((low, high), abs=5e-5)
+    assert wilson(failures, runs) == pytest.approx((low, high), abs=5e-5)
 
 
 def result(verdict: Verdict, *cases: Verdict) -> SuiteResult:
