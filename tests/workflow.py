@@ -107,7 +107,9 @@ class Workflow:
             else:
                 assert given["if-no-files-found"] != "error", f"{job}: {given['path']} is not there"
         elif action == _HANDLED[1]:
-            for each in self._kept(given["pattern"]):
+            if "name" in given:
+                shutil.copytree(self.artifacts / given["name"], clone / given["path"])
+            for each in self._kept(given["pattern"]) if "pattern" in given else ():
                 shutil.copytree(each, clone / given["path"] / each.name)
         else:
             assert action in _ELSEWHERE, f"{action} is not known here"

@@ -60,7 +60,11 @@ def tasks() -> set[str]:
 # More than reading is for a job whose whole purpose it is, and each one has its reason here.
 RIGHTS = {
     "security-events": "shows findings in the code",
+    "id-token": "shows sigstore which workflow of which commit signs",
+    "attestations": "keeps what sigstore signed with the repository",
 }
+# The only job that may change anything in the repository: it makes the release of a tag.
+PUBLISHES = ("release.yml", "publish")
 
 
 class TestWorkflows:
@@ -88,7 +92,12 @@ class TestWorkflows:
         for name, job in workflow["jobs"].items():
             own = job.get("permissions", {"contents": "read"})
             writing = {right for right, kind in own.items() if kind == "write"}
-            assert writing <= set(RIGHTS) and own["contents"] == "read", f"{name} asks for rights of its own"
+            allowed = {*RIGHTS, *(["contents"] if (path.name, name) == PUBLISHES else [])}
+            assert writing <= allowed and own["contents"] in ("read", "write"), f"{name} asks for rights of its own"
+            if writing & {"contents", "id-token", "attestations"}:
+                assert not [step for step in job["steps"] if "run" in step or "checkout" in step["uses"]], (
+                    f"{name} runs the repository's code"
+                )
             assert 0 < job["timeout-minutes"] <= 90, f"{name} may run for ever"
         assert "pull_request_target" not in path.read_text(), "that runs strangers' code with our rights"
 
@@ -100,7 +109,11 @@ class TestWorkflows:
     def test_run_records_are_kept_also_after_a_failure(self) -> None:
         kept = [step for _, step in steps() if "actions/upload-artifact" in step.get("uses", "")]
         assert kept
-        for step in kept:
+        releases = [step for step in kept if step["with"]["name"] == "release"]
+        assert [(step["with"]["path"], step["with"]["if-no-files-found"], "if" in step) for step in releases] == [
+            ("dist/release", "error", False)
+        ]
+        for step in (step for step in kept if step not in releases):
             assert step["if"] == "always()" and step["with"]["path"] == ".runs", step
             assert step["with"]["include-hidden-files"] is True, "without it the action leaves out what lies below a dot"
 
@@ -140,6 +153,16 @@ class TestWorkflows:
         program = Path(sys.executable).with_name("actionlint")
         done = subprocess.run([program, "-shellcheck=", bad], cwd=PROJECT, capture_output=True, text=True, timeout=60)
         assert done.returncode == 1 and "runs_on" in done.stdout
+
+    def test_a_release_takes_nothing_from_a_cache(self) -> None:
+        text = (PROJECT / ".github/workflows/release.yml").read_text()
+        assert "actions/cache" not in text and 'tags: ["v[0-9]*"]' in text
+
+    def test_a_pull_request_runs_smoke_and_posix_in_shards(self) -> None:
+        jobs = yaml.safe_load((PROJECT / ".github/workflows/ci.yml").read_text())["jobs"]
+        (step,) = [step for step in jobs["matrix"]["steps"] if "run" in step]
+        assert step["env"]["SUITES"].split(",") == ["smoke", "posix"] and "--shards 2" in step["run"] and "--changed-since" in step["run"]
+        assert "matrix.shard" in jobs["cell"]["name"]
 
     def test_nothing_of_a_stranger_s_text_reaches_a_command(self) -> None:
         for where, step in steps():
