@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import datetime
 import os
 import shutil
 import tempfile
@@ -22,6 +23,7 @@ from ci.release.definition import FORMATS, Packaging
 from ci.release.package import Contents
 from ci.release.papers import Key
 from ci.report import merge
+from ci.validate import known
 
 _TOOLS = ("gcc", "ld", "make", "rustc", "cargo")
 
@@ -48,7 +50,7 @@ def release(session: Session, wanted: Wanted) -> None:
     places = [Path(place) for place in wanted.records.split(",") if place]
     records = [found.record for found in merge.collect(places)] if places else store.read_records(manifest.root)
     commit = session.revision.commit
-    reasons = gate.tree(manifest, version, session.revision)
+    reasons = gate.tree(manifest, version, session.revision) + known.expired(manifest, datetime.date.today())
     _refuse(reasons + gate.records(manifest, records, commit, chosen=bool(places)))
     built = artifacts.build(session)
     session.release = True

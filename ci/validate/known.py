@@ -41,6 +41,12 @@ class Entry:
         fits = (not self.artifacts or artifact in self.artifacts) and (not self.kernels or kernel in self.kernels)
         return self.suite == suite and fits
 
+    def expired(self, today: datetime.date) -> str:
+        """What is to be done where its last day has passed; empty until then."""
+        if self.expires >= today:
+            return ""
+        return f"has expired on {self.expires} ({self.owner}): mend what fails, or look again and set another date"
+
     def matches(self, case: str) -> bool:
         """True where a pattern fits the case's id."""
         return any(fnmatch.fnmatchcase(case, pattern) for pattern in self.tests)
@@ -59,6 +65,12 @@ def read(manifest: Manifest) -> tuple[Entry, ...]:
     if top.problems:
         raise ConfigError(path, top.problems)
     return entries
+
+
+def expired(manifest: Manifest, today: datetime.date) -> list[str]:
+    """A sentence for each entry of the file that nobody stands for any more on that day; a release has none."""
+    found = [(entry, entry.expired(today)) for entry in read(manifest)]
+    return [f"{FILE}:{entry.line}: '{entry.name}' {why}" for entry, why in found if why]
 
 
 def _entry(name: str, section: Section, manifest: Manifest) -> Entry:
@@ -114,7 +126,7 @@ class Ledger:
         """The result with the listed failures as `known`. Only `fail` can be: a panic or a hang spoils what comes after it."""
         entries = [entry for entry in self.entries if entry.concerns(result.suite, result.artifact, kernel)]
         self._seen.update(entry.name for entry in entries)
-        live = [entry for entry in entries if entry.expires >= self.today]
+        live = [entry for entry in entries if not entry.expired(self.today)]
         cases = tuple(self._judged(case, live, result) for case in result.cases)
         if cases == result.cases:
             return result
@@ -139,12 +151,12 @@ class Ledger:
 
     def checks(self, path: Path) -> list[Check]:
         """What is wrong with the list itself, as far as this run can tell."""
-        return [self._check(entry, path) for entry in self.entries if entry.name in self._seen or entry.expires < self.today]
+        return [self._check(entry, path) for entry in self.entries if entry.name in self._seen or entry.expired(self.today)]
 
     def _check(self, entry: Entry, path: Path) -> Check:
         verdict, detail = Verdict.FAIL, ""
-        if entry.expires < self.today:
-            detail = f"has expired on {entry.expires} ({entry.owner}): mend what fails, or look again and set another date"
+        if expired := entry.expired(self.today):
+            detail = expired
         elif passed := self._passed.get(entry.name):
             detail = f"is listed as failing, and passes: {', '.join(passed[:3])}; take it off the list"
         elif entry.name not in self._matched and self.whole:

@@ -4,14 +4,19 @@
 from __future__ import annotations
 
 import datetime
+import subprocess
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from ci import config
+from ci.errors import ProductFailure
 from ci.model import Case, SuiteResult, Verdict
+from ci.pipeline import releasing
+from ci.pipeline.session import Session
 from ci.reader import ConfigError
+from ci.release.papers import Key
 from ci.validate import known
 from ci.validate.known import Entry, Ledger
 
@@ -116,6 +121,36 @@ def test_every_mistake_of_the_file_is_told_with_its_line(tmp_path: Path) -> None
     assert "did you mean 'vexfs-fuse'?" in found["failures.a.artifacts"].message
     assert found["failures.a.owner"].message == "is missing"
     assert "such as 2027-01-31" in found["failures.a.expires"].message
+
+
+LISTED = """\
+version: 1
+failures:
+  old: {suite: posix, tests: [times.x], reason: r, owner: o, expires: 2026-05-31}
+  live: {suite: posix, tests: [times.y], reason: r, owner: o, expires: 2026-06-01}
+"""
+
+
+def test_a_release_is_told_of_what_has_expired_and_of_nothing_else(tmp_path: Path) -> None:
+    (tmp_path / known.FILE).write_text(LISTED)
+    manifest = replace(config.read(ROOT / "vexci.yaml"), root=tmp_path)
+    words = "has expired on 2026-05-31 (o): mend what fails, or look again and set another date"
+    assert known.expired(manifest, TODAY) == [f"known-failures.yaml:3: 'old' {words}"]
+    assert known.expired(manifest, datetime.date(2026, 5, 31)) == []
+
+
+def test_release_itself_refuses_it_beside_its_other_reasons(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    subprocess.run(["git", "clone", "--quiet", "--shared", ROOT, tmp_path / "clone"], check=True)
+    (tmp_path / "clone" / known.FILE).write_text(LISTED)
+    monkeypatch.setenv("VEXCI_CONFIG", str(tmp_path / "clone/vexci.yaml"))
+    monkeypatch.setenv("COLUMNS", "300")
+    session = Session(["release"])
+    with pytest.raises(ProductFailure, match="no release: "):
+        releasing.release(session, releasing.Wanted(session.manifest.release, Key()))
+    assert "known-failures.yaml:3: 'old' has expired on 2026-05-31 (o)" in capsys.readouterr().out
+    assert not session.working, "nothing was begun"
 
 
 def test_the_projects_own_list_has_no_mistake() -> None:
