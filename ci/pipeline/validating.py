@@ -31,6 +31,8 @@ from ci.validate.power import run_power
 
 # The suite whose guests are destroyed and started again; all others run in the pool's own guest.
 POWER = "power"
+# What stands around every other case, in the suites that have it: asked for or not, nothing can be tried without.
+AROUND = ("load", "mount", "unmount", "unload")
 
 
 def validate(pool: Pool, request: Request | None = None, *, repeat: int = 1) -> list[SuiteResult]:
@@ -69,6 +71,7 @@ class _Work:
         self._again: list[SuiteResult | str] = []
         self._ledger = ledger
         self._cases = cases
+        self._only = (*cases, *AROUND) if cases else ()
         self._lock = threading.Lock()
         stage.results["suites"] = self.results
         stage.results["retried"] = self._again
@@ -78,6 +81,7 @@ class _Work:
         result = self._try(pool, item)
         if result is None:
             result = self._run(pool, item)
+        result = with_all(result, self._cases)
         with self._lock:
             result = self._ledger.judge(result, item.kernel)
             self.results.append(result)
@@ -123,9 +127,20 @@ class _Work:
         if suite.name in suites.TOGETHER:
             return suites.run_together(fresh, suite, subjects, run=run, progress=say)
         if item.artifact is None:
-            return suites.run_reference(fresh, suite, item.subject, run=run, progress=say, only=self._cases, ended=ended)
+            return suites.run_reference(fresh, suite, item.subject, run=run, progress=say, only=self._only, ended=ended)
         others = [each for each in subjects if each != item.artifact]
-        return suites.run_suite(fresh, suite, *item.artifact, run=run, progress=say, only=self._cases, others=others, ended=ended)
+        return suites.run_suite(fresh, suite, *item.artifact, run=run, progress=say, only=self._only, others=others, ended=ended)
+
+
+def with_all(result: SuiteResult, cases: Sequence[str]) -> SuiteResult:
+    """The result; a failure where one of the cases that were asked for, each a case's name or a group's, is not among what there is."""
+    known = [case.id for case in result.cases]
+    absent = [name for name in cases if not any(id == name or id.startswith(f"{name}.") for id in known)]
+    if not absent or not known:
+        return result
+    words = f"{result.suite} on {result.artifact} has no case {', '.join(absent)}"
+    beside = worst([result.beside, Verdict.FAIL])
+    return replace(result, beside=beside, verdict=worst([result.verdict, beside]), detail=f"{words}; {result.detail}")
 
 
 def in_time(suite: SuiteSpec, kernel: KernelSpec, accelerator: Accelerator) -> SuiteSpec:

@@ -3,7 +3,9 @@
 
 from __future__ import annotations
 
+import datetime
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -19,7 +21,7 @@ from ci.pipeline.choice import Item, Request
 from ci.pipeline.pool import Pool
 from ci.record import Stage
 from ci.store import RunFolder
-from ci.validate.known import Ledger
+from ci.validate.known import Entry, Ledger
 
 pytestmark = pytest.mark.unit
 
@@ -114,3 +116,49 @@ def test_a_kernel_that_is_named_takes_the_place_of_all() -> None:
 
 def test_a_suite_with_parts_is_these_on_its_kernels() -> None:
     assert asked(suite="debug") == (["smoke", "posix"], ["d"])
+
+
+LISTED = Entry("one", "smoke", ("mount",), "why", "who", datetime.date(2999, 1, 1), line=3)
+
+
+@pytest.mark.parametrize(
+    ("entry", "verdict", "words"),
+    [
+        (LISTED, Verdict.PASS, "is listed as failing, and passes: mount on a"),
+        (replace(LISTED, tests=("unmount",)), Verdict.PASS, "matches no case of smoke that ran"),
+        (replace(LISTED, expires=datetime.date(2020, 1, 1)), Verdict.PASS, "has expired on 2020-01-01 (who)"),
+        (LISTED, Verdict.FAIL, ""),
+    ],
+)
+def test_a_list_that_is_wrong_fails_a_run_whose_suites_passed(entry: Entry, verdict: Verdict, words: str) -> None:
+    stage, ledger = Stage("validate"), Ledger((entry,))
+    judged = ledger.judge(result(verdict), "k1")
+    stage.checks += ledger.checks(Path("known-failures.yaml"))
+    assert judged.verdict.ok
+    if not words:
+        return validating._judge(stage, [judged])
+    with pytest.raises(ProductFailure) as caught:
+        validating._judge(stage, [judged])
+    assert words in str(caught.value) and str(caught.value).startswith("known-failures.yaml:3: one ")
+
+
+class TestAskedFor:
+    """`--test` names cases and groups; one that there is none of must not pass by what stands around it."""
+
+    CASES = tuple(Case(name, Verdict.PASS, "", 0.1) for name in ("load", "mount", "rename.x", "rename.y", "unmount"))
+
+    def judged(self, *names: str) -> SuiteResult:
+        return validating.with_all(replace(result(Verdict.PASS), cases=self.CASES), names)
+
+    @pytest.mark.parametrize("names", [(), ("rename",), ("rename.x", "rename.y"), ("mount",)])
+    def test_all_are_there(self, names: tuple[str, ...]) -> None:
+        assert self.judged(*names) == replace(result(Verdict.PASS), cases=self.CASES)
+
+    def test_one_is_not(self) -> None:
+        found = self.judged("rename.x", "rename.z", "renam")
+        assert found.verdict is Verdict.FAIL
+        assert found.detail == "smoke on a has no case rename.z, renam; it was pass"
+
+    def test_where_nothing_ran_the_reason_for_that_stands(self) -> None:
+        nothing = replace(result(Verdict.INFRA), cases=())
+        assert validating.with_all(nothing, ("rename",)) == nothing
