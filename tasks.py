@@ -25,6 +25,7 @@ ns = Collection(
     running.dev,
     running.deploy,
     running.validate,
+    running.bisect,
     running.bench,
     records.report,
     records.runs,

@@ -2,7 +2,7 @@
 """Remembers on disk what this process started, so that a later start can clean up after a `kill -9`.
 
 Each tool process owns a folder `<state>/owners/<pid>-<start time>/`; every entry in it is one thing that
-must not outlive the tool: a process, a mount, a folder, a guest. Entries vanish when the thing is
+must not outlive the tool: a process, a mount, a folder, a worktree, a guest. Entries vanish when the thing is
 released. `sweep` releases the entries of owners that are gone. The state lives in a short path, because
 UNIX socket paths in it may have at most 107 bytes.
 """
@@ -106,13 +106,25 @@ def _release_folder(facts: dict[str, str]) -> None:
     shutil.rmtree(facts["path"], ignore_errors=True)
 
 
+def release_worktree(facts: dict[str, str]) -> None:
+    """Remove a linked worktree of git's, and git's note of it. One that is half-made, and one without its repository, is a folder."""
+    if not os.path.isdir(facts["repository"]):
+        return _release_folder(facts)
+    git = ["git", "-C", facts["repository"], "worktree"]
+    # One whose checkout was ended is still locked, and would never be pruned; one that is not locked refuses, which is as good.
+    subprocess.run([*git, "unlock", facts["path"]], check=False, capture_output=True, timeout=20, stdin=subprocess.DEVNULL)
+    _release_folder(facts)
+    subprocess.run([*git, "prune"], check=True, capture_output=True, timeout=20, stdin=subprocess.DEVNULL)
+
+
 _RELEASES: dict[str, Release] = {
     "process": _release_process,
     "mount": _release_mount,
     "folder": _release_folder,
+    "worktree": release_worktree,
 }
 # Processes first: they hold mounts and folders.
-_ORDER = ("process", "guest", "mount", "folder")
+_ORDER = ("process", "guest", "mount", "folder", "worktree")
 
 
 def register(kind: str, release: Release) -> None:

@@ -122,6 +122,7 @@ TASKS: dict[str, Wanted] = {
     "vm.prune": NOTHING,
     "deploy": _ALL,
     "validate": _ALL,
+    "bisect": _ALL,
     "bench": Wanted((*_ALL.system, "fio", "fuse2fs"), _ALL.python),
     "dev": _ALL,
     "ci": _ALL,

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from ci.pipeline.session import Session
 
 CI_STAGES = ("build", "verify", "image", "vm", "deploy", "validate", "bench", "report")
-STAGES = ("build", "verify", "deploy", "validate", "bench", "report", "test", "lint")
+STAGES = ("build", "verify", "deploy", "validate", "bench", "report", "bisect", "test", "lint")
 
 KVM = {"require-kvm": "Fail instead of emulating where KVM does not work."}
 COLD = {"cold": "Boot guests instead of restoring them from a memory snapshot."}

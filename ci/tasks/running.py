@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Tasks that run what was built, in guests or here: deploy, validate, bench, dev."""
+"""Tasks that run what was built, in guests or here: deploy, validate, bisect, bench, dev."""
 
 from __future__ import annotations
 
@@ -79,6 +79,37 @@ def validate(
         core=core,
         repeat=repeat,
     )
+
+
+@task(
+    help={
+        "good": "A commit (branch, tag, hash) at which the suite passes.",
+        "bad": "A later one at which it does not.",
+        "suite": "The suite of vexci.yaml that tells them apart.",
+        "test": "Just these cases of it (a,b); its listed failures count, too.",
+        "only": "On just this artifact.",
+        "kernel": "Boot this kernel of vexci.yaml instead of those that the suite names.",
+        "options": "Settings of the suite in place of vexci.yaml's (seed=7).",
+        "repeat": "Ask each commit so many times; one failure makes it bad.",
+        **JSON,
+    }
+)
+def bisect(
+    ctx: Context,
+    good: str = "",
+    bad: str = "",
+    suite: str = "",
+    test: str = "",
+    only: str = "",
+    kernel: str = "",
+    options: str = "",
+    repeat: int = 1,
+    json: bool = False,
+) -> None:
+    """Find the commit that broke a suite: each is built in a worktree of its own and tried in a fresh guest."""
+    from ci.pipeline import bisecting
+
+    bisecting.run(session(), bisecting.Question(suite, test, only, kernel, options, repeat), good=good, bad=bad)
 
 
 @task(
