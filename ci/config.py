@@ -34,7 +34,7 @@ FSYNC_SCOPES = ("file", "volume")
 SUITES = ("smoke", "crash", "power", "faults", "differential", "stress", "posix", "vectors")
 SUITE_REFERENCES = ("ext4",)
 WORKLOAD_TOOLS = ("fio", "metadata", "vectors")
-REFERENCE_SYSTEMS = ("ext4", "tmpfs", "fuse2fs", "numpy", "faiss", "chroma", "chroma-server", "qdrant-edge")
+REFERENCE_SYSTEMS = ("ext4", "tmpfs", "fuse2fs", "numpy", "faiss", "chroma", "chroma-server", "qdrant-edge", "qdrant-server")
 PLACES = ("guest", "host")
 BACKINGS = ("memory", "disk", "device")
 FORMAT_VERSION = 1
@@ -350,6 +350,10 @@ def _benchmark(name: str, section: Section, artifacts: list[str]) -> BenchmarkSp
 
 
 def _workload(name: str, section: Section) -> WorkloadSpec:
-    spec = WorkloadSpec(name, section.text("tool", choices=WORKLOAD_TOOLS), section.pairs("options"), section.pairs("quick"))
+    spec = WorkloadSpec(
+        name, section.text("tool", choices=WORKLOAD_TOOLS), section.pairs("options"), section.pairs("quick"), section.flag("long")
+    )
+    if spec.long and spec.quick:
+        section.problem("quick", "'long' leaves the workload out with --quick, so that it needs no options for it")
     section.finish()
     return spec

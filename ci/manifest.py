@@ -253,12 +253,13 @@ class SuiteSpec:
 @dataclass(frozen=True)
 class WorkloadSpec:
     """One workload of a benchmark. `tool` is `fio`, `metadata` or `vectors`; `options` are the tool's own, `quick` those
-    that differ with --quick."""
+    that differ with --quick; one that is `long` is left out then."""
 
     name: str
     tool: str
     options: tuple[tuple[str, str], ...] = ()
     quick: tuple[tuple[str, str], ...] = ()
+    long: bool = False
 
 
 @dataclass(frozen=True)

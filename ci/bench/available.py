@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from ci.bench import containers
 from ci.bench.system import System
 from ci.errors import InfrastructureError, UsageError
 from ci.manifest import BenchmarkSpec
@@ -30,7 +31,9 @@ def require(spec: BenchmarkSpec, systems: Sequence[System], *, fuse: Path = FUSE
 
 
 def marked(system: System, *, path: str = "") -> System:
-    """The system, with the reason in `absent` where this machine does not have it."""
+    """The system as this machine can run it; or with the reason in `absent` where it cannot."""
+    if system.compose is not None:
+        return containers.found(system, path=path or _PLACES)
     missing = [name for name in system.programs if not _program(name, path)]
     if not missing:
         return system

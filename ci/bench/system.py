@@ -13,6 +13,7 @@ from ci.model import Artifact, Kind
 
 VOLATILE = "volatile (memory)"
 DURABLE = "durable (disk)"
+LOGGED = "in a log that is synced some seconds later"
 BACKING = "{work}/backing"
 BACKING_SIZE = "768m"
 SIZE = "{size}"
@@ -35,8 +36,9 @@ class System:
     A system without a `filesystem` mounts nothing: `mount` is then the server that stays (or empty for a library), `ready` the
     command that ends with 0 once it answers; both may hold {port}, a free one. `engine` is its adapter in ci/bench/vectors, with the
     client library `module` and the volume file `stored` where it has them. `only_here` is a system that no guest has, `programs`
-    are those that it needs of this machine, `absent` says why it cannot be measured and what would help. `slowed` marks the control,
-    whose work is really done twice or with pauses.
+    are those that it needs of this machine, `compose` is the file that describes its server, `after` are commands that run at the end
+    whatever happened, `absent` says why it cannot be measured and what would help. `slowed` marks the control, whose work is really
+    done twice or with pauses.
     """
 
     name: str
@@ -58,6 +60,8 @@ class System:
     access: str = EMBEDDED
     only_here: bool = False
     programs: tuple[str, ...] = ()
+    compose: Path | None = None
+    after: tuple[tuple[str, ...], ...] = ()
     absent: str = ""
     slowed: bool = False
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 from ci import bench as benchmarks
 from ci import console, errors
+from ci.bench import systems as references
 from ci.bench.baseline import Change, Judgement
 from ci.bench.compare import Comparison, Finding
 from ci.errors import ProductFailure, UsageError
@@ -26,6 +27,7 @@ class Choice:
     """What a person asked for: which benchmark ("" for those that are not on request), rounds (0 for the manifest's).
 
     `quick` is for small workloads, `control` for a slowed copy of the first system beside it;
+    `servers` are NAME=URL of servers that run already;
     `save` is the name that the numbers are kept under as a baseline, `against` that of the baseline they are judged by.
     """
 
@@ -35,6 +37,7 @@ class Choice:
     control: bool = False
     save: str = ""
     against: str = ""
+    servers: tuple[str, ...] = ()
 
     def benchmarks(self, session: Session) -> list[BenchmarkSpec]:
         """The chosen ones as they are to run; UsageError where there is none."""
@@ -44,9 +47,19 @@ class Choice:
             raise UsageError("there is no benchmark to run", hint="define one under 'benchmarks:' in vexci.yaml")
         return [self._as_asked(item) for item in chosen]
 
+    def addresses(self, session: Session) -> dict[str, str]:
+        """Where the servers run; UsageError where one is not among the systems that are to be measured."""
+        found = references.servers(self.servers)
+        measured = {name for spec in self.benchmarks(session) for name in spec.systems}
+        for name in found:
+            if name not in measured:
+                raise UsageError(f"--server {name}: it is not among the systems", hint=f"measured are: {', '.join(sorted(measured))}")
+        return found
+
     def _as_asked(self, spec: BenchmarkSpec) -> BenchmarkSpec:
         if self.quick:
-            small = [replace(item, options=tuple({**dict(item.options), **dict(item.quick)}.items())) for item in spec.workloads]
+            short = [item for item in spec.workloads if not item.long]
+            small = [replace(item, options=tuple({**dict(item.options), **dict(item.quick)}.items())) for item in short]
             spec = replace(spec, workloads=tuple(small))
         return replace(spec, rounds=self.rounds) if self.rounds else spec
 
@@ -59,10 +72,11 @@ def bench(session: Session, pool: Pool | None, choice: Choice | None = None) -> 
         stage.results["series"] = measured
         if choice.against:
             benchmarks.baseline.load(session.manifest.root, choice.against)  # a wrong name is known before anything is measured
+        addresses = choice.addresses(session)
         try:
             for spec in choice.benchmarks(session):
                 if spec.place == "host":
-                    measured += host.measure(session, spec, control=choice.control)
+                    measured += host.measure(session, spec, control=choice.control, servers=addresses)
                 else:
                     assert pool is not None  # person.bench makes one where a benchmark wants a guest
                     measured += guests.measure(pool, spec, control=choice.control)

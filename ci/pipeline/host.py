@@ -5,17 +5,19 @@ from __future__ import annotations
 
 import shutil
 import tempfile
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
 from ci import bench as benchmarks
 from ci import console, host, identity, leftovers
 from ci.bench import available, datasets, extras
+from ci.bench import systems as references
 from ci.bench.host import INSIDE, Host
 from ci.bench.jobs import Place
 from ci.bench.system import IN_MEMORY, System, without_volume
 from ci.bench.workloads import workload
-from ci.errors import UsageError
+from ci.errors import InfrastructureError, UsageError
 from ci.manifest import ArtifactSpec, BenchmarkSpec
 from ci.model import Artifact, Kind, Series
 from ci.pipeline import artifacts
@@ -24,15 +26,16 @@ from ci.pipeline.session import Session
 WORK = "/var/tmp"  # on a disk, unlike /tmp on many systems
 
 
-def measure(session: Session, spec: BenchmarkSpec, *, control: bool = False) -> list[Series]:
-    """All systems of one benchmark on this machine; what they leave behind is removed."""
+def measure(session: Session, spec: BenchmarkSpec, *, control: bool = False, servers: Mapping[str, str] | None = None) -> list[Series]:
+    """All systems of one benchmark on this machine; what they leave behind is removed. `servers` are addresses of those that run."""
     built = {item.name: item for item in artifacts.present(session) if item.kind is Kind.DAEMON}
     systems = [_system(session, name, built, on_disk=spec.backing == "disk") for name in spec.systems]
     if control:
         systems.append(benchmarks.slowed(systems[0]))
         spec = replace(spec, systems=tuple(system.name for system in systems))
     available.require(spec, systems)
-    systems = [available.marked(system) for system in systems]
+    given = servers or {}
+    systems = [references.at(system, given[system.name]) if system.name in given else available.marked(system) for system in systems]
     work = Path(tempfile.mkdtemp(prefix="vexci-bench-", dir=WORK))
     try:
         with leftovers.entry("folder", work.name, {"path": str(work)}):
@@ -54,8 +57,15 @@ def _place(session: Session, spec: BenchmarkSpec, systems: list[System], work: P
         python = extras.python(root, [system.engine for system in systems], console.note)
         beside = Path(python).with_name("py-spy")
         spy = str(beside) if beside.is_file() else ""
-    data = {item.name: datasets.path(item.options, root, python, console.note) for item in vectors}
-    return Place(str(work / "bench.pyz"), str(work / "run"), python, data, spy, tidy=True, inside=INSIDE)
+    data, missing = {}, {}
+    for item in vectors:
+        try:
+            data[item.name] = datasets.path(item.options, root, python, console.note)
+        except (UsageError, InfrastructureError) as error:
+            if item.options["data"] not in datasets.REAL:
+                raise
+            missing[item.name] = f"{error.message}{f'; {error.hint}' if error.hint else ''}"
+    return Place(str(work / "bench.pyz"), str(work / "run"), python, data, missing, spy, tidy=True, inside=INSIDE)
 
 
 def _system(session: Session, name: str, built: dict[str, Artifact], *, on_disk: bool) -> System:

@@ -102,6 +102,7 @@ def bench(session: Session, choice: Choice, *, guest: str, require_kvm: bool, co
         speed.bench(session, rounds=choice.rounds, quick=choice.quick)
         return
     guests.check_request(session, benchmark=choice.suite)
+    choice.addresses(session)  # a wrong one is known before anything is built
     if all(spec.place == "host" for spec in choice.benchmarks(session)):
         if session.artifacts is None:
             artifacts.build(session, Filter(daemons=True))

@@ -120,11 +120,13 @@ def bisect(
         "control": "Also measure a slowed copy of the first system, which must show up as slower.",
         "save": "Keep the numbers as the baseline of this name.",
         "against": "Judge the numbers against the baseline of this name: a regression fails the run.",
+        "server": "Measure a server that runs already: --server qdrant-server=http://127.0.0.1:6333.",
         "guest": "Use this running guest (see vm.up) instead of a fresh one.",
         **KVM,
         **COLD,
         **JSON,
-    }
+    },
+    iterable=("server",),
 )
 def bench(
     ctx: Context,
@@ -134,6 +136,7 @@ def bench(
     control: bool = False,
     save: str = "",
     against: str = "",
+    server: list[str] | None = None,
     guest: str = "",
     require_kvm: bool = False,
     cold: bool = False,
@@ -143,7 +146,8 @@ def bench(
     from ci.pipeline import person
     from ci.pipeline.benching import Choice
 
-    person.bench(session(), Choice(suite, rounds, quick, control, save, against), guest=guest, require_kvm=require_kvm, cold=cold)
+    choice = Choice(suite, rounds, quick, control, save, against, tuple(server or ()))
+    person.bench(session(), choice, guest=guest, require_kvm=require_kvm, cold=cold)
 
 
 @task(

@@ -94,6 +94,12 @@ def test_all_mistakes_are_reported_at_once_each_with_its_line(tmp_path: Path) ->
         ("    module: demo\n", '    module: demo\n    prepare: [[mkfs, "{vol}"]]\n', "artifacts.mod.prepare", "placeholder"),
         ("suites:\n  smoke:", "suites:\n  smok:", "suites.smok.", "did you mean 'smoke'?"),
         ("systems: [mod, ext4]", "systems: [mod, ext5]", "benchmarks.files.systems", "did you mean 'ext4'?"),
+        (
+            "options: {rw: write}",
+            "options: {rw: write}, quick: {size: 1m}, long: true",
+            "benchmarks.files.workloads.seq.quick",
+            "'long' leaves",
+        ),
         ("img: {folder: image}", "img: {folder: image, cloud: x}", "images.img.cloud", "expected either 'folder' or 'cloud'"),
         ("img: {folder: image}", "img: {cloud: 'ftp://h/x', sha512: ''}", "images.img.cloud", "expected a path, or a URL"),
         ("img: {folder: image}", "img: {cloud: 'https://h/x'}", "images.img.sha512", "a URL needs it"),

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 
 from ci.bench.system import System
 
@@ -48,3 +49,21 @@ HANGING_MOUNT = System("hanging", "tmpfs", mount=("sleep", "1000"))
 
 # P8: run by the workload's shell before the workload itself; then the folder underneath answers.
 DIE_FIRST = "umount -l {mountpoint}; exec "
+
+
+_ASK = "import urllib.request as r; r.urlopen('http://127.0.0.1:{port}/', timeout=5).read()"
+GOOD_SERVER = System(
+    "good-server",
+    "",
+    ("python3", "-m", "http.server", "--bind", "127.0.0.1", "{port}"),
+    foreground=True,
+    ready=("python3", "-c", _ASK),
+    after=(("touch", "{work}/cleaned"),),
+)
+# As Go programs end that were asked to: with a number in place of the signal.
+POLITE_SERVER = replace(
+    GOOD_SERVER,
+    mount=("bash", "-c", 'trap "kill %1; exit 143" TERM; python3 -m http.server --bind 127.0.0.1 {port} & wait'),
+)
+DEAD_SERVER = replace(GOOD_SERVER, mount=("sh", "-c", "echo no space left >&2; exit 4"))
+DEAF_SERVER = replace(GOOD_SERVER, mount=("sleep", "7654321"))

@@ -57,6 +57,27 @@ def test_a_good_daemon_is_measured_so_that_the_others_fail_for_their_fault_alone
     assert (outcome.folder / "metadata.json").stat().st_size > 0
 
 
+@pytest.mark.parametrize("server", [specimens.GOOD_SERVER, specimens.POLITE_SERVER], ids=lambda each: str(each.mount[0]))
+def test_a_good_server_is_measured_and_stopped_and_cleaned_up_behind(server: System, tmp_path: Path) -> None:
+    outcome = measure(tmp_path, server)
+    assert (outcome.verdict, outcome.leftover) == (Verdict.PASS, ()), outcome
+    assert (Path(place(tmp_path).work) / "one/cleaned").exists()
+
+
+@pytest.mark.parametrize(
+    ("server", "verdict", "words"),
+    [
+        (specimens.DEAD_SERVER, Verdict.FAIL, "exit 4 before it answered: no space left"),
+        (specimens.DEAF_SERVER, Verdict.HANG, "no progress"),
+    ],
+    ids=["dead", "deaf"],
+)
+def test_what_a_broken_server_leaves_elsewhere_is_cleaned_up_too(server: System, verdict: Verdict, words: str, tmp_path: Path) -> None:
+    outcome = measure(tmp_path, server)
+    assert outcome.verdict is verdict and words in outcome.detail, outcome
+    assert (Path(place(tmp_path).work) / "one/cleaned").exists()
+
+
 def test_a_daemon_that_hangs_with_an_empty_log_is_a_hang_with_its_stacks(tmp_path: Path) -> None:
     outcome = measure(tmp_path, specimens.SILENT_DAEMON)
     assert outcome.verdict is Verdict.HANG

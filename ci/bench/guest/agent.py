@@ -28,6 +28,8 @@ from ci.bench.guest import mounts, watch
 RESULT_MARK = "VEXCI-RESULT "
 SENT_BYTES = 1 << 20
 SPY_SECONDS = 20.0
+# How programs end that were asked to: by themselves, by the signal, or with the number that shells and Go give it.
+STOPPED = (0, -signal.SIGTERM, 128 + signal.SIGTERM, 128 + signal.SIGINT)
 MOST_MOUNTS = 8  # that may lie on top of each other at one point
 
 
@@ -46,6 +48,7 @@ class Job:
     `below` are mount points that `setup` makes; they are unmounted at the end. Without a `filesystem` nothing is mounted: `mount` is
     then a server (or nothing), and `ready` a command that ends with 0 once it answers. {port} stands for a free port of loopback,
     {daemon} in `command` for the pid of what stays (0 if nothing does). `spy` is py-spy, which shows where Python processes hang.
+    `after` are commands that run at the very end, whatever happened.
     """
 
     system: str
@@ -64,6 +67,7 @@ class Job:
     deadline: float
     silence: float
     ready: list[str] = field(default_factory=list)
+    after: list[list[str]] = field(default_factory=list)
     spy: str = ""
 
 
@@ -142,7 +146,7 @@ class Measurement:
             os.killpg(self.daemon.pid, signal.SIGTERM)
             limits = watch.Limits(self.job.step_deadline, self.job.silence)
             self._watch("the server's end", limits, [self.daemon.pid], [self.out / "daemon.log"], watch.ended(self.daemon))
-            if self.daemon.returncode not in (0, -signal.SIGTERM):
+            if self.daemon.returncode not in STOPPED:
                 raise self._daemon_failed(self.daemon, "after SIGTERM")
 
     def _serve(self) -> None:
@@ -277,6 +281,8 @@ class Measurement:
             signal.signal(number, signal.SIG_IGN)
         leaders = {*self.running, *([self.daemon.pid] if self.daemon else [])}
         leftover = watch.kill(sorted(leaders))
+        for argv in self.job.after:
+            leftover += self._tidy(argv)
         flags = ["-f", "-l"] if hung else ["-l"]
         for point in (self.point, *map(Path, self.job.below)):
             for _ in range(MOST_MOUNTS):

@@ -7,7 +7,7 @@ import json
 
 
 def main(arguments: list[str]) -> int:
-    """`agent JOB.json`, `metadata …`, `vectors …`, `vectors-data …`, or `facts`."""
+    """`agent JOB.json`, `metadata …`, `vectors …`, `vectors-data …`, `vectors-sentences …`, or `facts`."""
     name, rest = arguments[0], arguments[1:]
     if name == "agent":
         from ci.bench.guest import agent
@@ -25,6 +25,10 @@ def main(arguments: list[str]) -> int:
         from ci.bench.vectors import command
 
         return command.prepare(rest)
+    if name == "vectors-sentences":
+        from ci.bench.vectors import command
+
+        return command.sentences(rest)
     if name == "facts":
         from ci.bench.guest import facts
 

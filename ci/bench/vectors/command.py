@@ -1,11 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`vectors …` measures one engine; `vectors-data …` makes a data set. Both end with exit 1 and a sentence where they cannot."""
+"""`vectors …` measures one engine, `vectors-data …` makes a data set, `vectors-sentences …` the vectors of texts for one.
+
+Each ends with exit 1 and a sentence where it cannot.
+"""
 
 from __future__ import annotations
 
 import argparse
 import json
 from pathlib import Path
+
+import numpy as np
 
 from ci.bench.vectors import data
 from ci.bench.vectors.engine import EngineError, Where
@@ -64,4 +69,23 @@ def prepare(arguments: list[str]) -> int:
         print(f"vectors-data: {error}", flush=True)
         return 1
     print(data.fingerprint(given.output), flush=True)
+    return 0
+
+
+def sentences(arguments: list[str]) -> int:
+    """Encode the lines of a file with the model of a folder, and write them as .npy."""
+    parser = argparse.ArgumentParser(prog="vectors-sentences")
+    parser.add_argument("--model", type=Path, required=True)
+    parser.add_argument("--texts", type=Path, required=True)
+    parser.add_argument("--output", type=Path, required=True)
+    given = parser.parse_args(arguments)
+    from ci.bench.vectors.sentences import Encoder
+
+    texts = given.texts.read_text().splitlines()
+    try:
+        found = Encoder(given.model).encode(texts, lambda done: print(f"{done} of {len(texts)}", flush=True))
+    except (EngineError, ImportError) as error:
+        print(f"vectors-sentences: {error}", flush=True)
+        return 1
+    np.save(given.output, found)
     return 0

@@ -14,6 +14,7 @@ Vectors = NDArray[np.float32]
 Ids = NDArray[np.int64]
 
 DURABLE = "durable before the clock stops"
+LOGGED = "in a log that is synced some seconds later"
 NOT_DURABLE = "none: gone when the process ends"
 
 
@@ -93,6 +94,14 @@ class Engine(ABC):
     def close(self) -> None:
         """Release everything; nothing to do for what lives in this process alone."""
         return None
+
+    def drop(self) -> None:
+        """Leave nothing in a server that goes on running; nothing to do where everything goes with the measurement's folder."""
+        return None
+
+    def unseen(self) -> dict[str, str]:
+        """What cannot be measured of it from here (`memory`, `disk`), each with the reason."""
+        return {}
 
     def stored(self) -> list[Path]:
         """The files or folders that hold the data, for the disk they take."""

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from ci.bench.vectors.data import DataSet
-from ci.bench.vectors.engine import DURABLE, Engine, EngineError, Ids, Where
+from ci.bench.vectors.engine import DURABLE, NOT_DURABLE, Engine, EngineError, Ids, Where
 from ci.bench.vectors.engines import engine as engine_of
 
 BATCH = 1000
@@ -86,6 +86,7 @@ class Measurement:
             if name in self.plan.phases or name == "load":
                 self.say(f"phase {name}")
                 phase()
+        self.engine.drop()
         self.engine.close()
         return {name: getattr(self.found, name) for name in Found.__dataclass_fields__}
 
@@ -239,8 +240,11 @@ class Measurement:
         self.engine.commit()
 
     def _disk(self) -> None:
-        if self.engine.durability != DURABLE:
+        if self.engine.durability == NOT_DURABLE:
             self.found.absent["disk"] = f"its durability is '{self.engine.durability}'"
+            return
+        if "disk" in self.engine.unseen():
+            self.found.absent["disk"] = self.engine.unseen()["disk"]
             return
         self.found.values["disk"] = sum(map(allocated, self.engine.stored())) / MIB
 
@@ -274,6 +278,9 @@ class Measurement:
 
     def _memory(self) -> None:
         """The peak of this process above what it held with the data set and without the engine, and of the process beside it."""
+        if "memory" in self.engine.unseen():
+            self.found.absent["memory"] = self.engine.unseen()["memory"]
+            return
         own = max(0.0, _peak() - self._before)
         beside = _peak(self.where.process) if self.where.process else 0.0
         total = (own + beside) / MIB

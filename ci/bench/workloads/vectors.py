@@ -11,7 +11,7 @@ from typing import Any
 from ci.bench.workloads.metric import Metric, Setting
 from ci.errors import ProductFailure, UsageError
 
-DATA = ("gaussian", "clustered", "glove")
+DATA = ("gaussian", "clustered", "glove", "descriptions")
 PHASES = ("load", "search", "threads", "single", "disk", "reopen", "delete", "memory")
 DEFAULTS = {
     "data": "gaussian",

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from ci.bench.vectors.engine import Engine, EngineError, Where
 
-NAMES = ("client", "numpy", "faiss", "chroma", "chroma-server", "qdrant-edge")
+NAMES = ("client", "numpy", "faiss", "chroma", "chroma-server", "qdrant-edge", "qdrant-server")
 
 
 def engine(name: str, where: Where) -> Engine:
@@ -41,4 +41,8 @@ def _kind(name: str) -> type[Engine]:
         from ci.bench.vectors.engines.qdrant_edge import Edge
 
         return Edge
+    if name == "qdrant-server":
+        from ci.bench.vectors.engines.qdrant_server import Server as QdrantServer
+
+        return QdrantServer
     raise EngineError(f"the engine '{name}' is not known; there are: {', '.join(NAMES)}")

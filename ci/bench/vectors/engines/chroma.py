@@ -8,9 +8,9 @@ from urllib.parse import urlsplit
 
 import numpy as np
 
-from ci.bench.vectors.engine import DURABLE, Engine, EngineError, Ids, Vectors
+from ci.bench.vectors.engine import DURABLE, Engine, EngineError, Ids, Vectors, Where
 
-NAME = "bench"
+NAME = "vexci-bench"
 
 
 class Embedded(Engine):
@@ -22,10 +22,14 @@ class Embedded(Engine):
     _collection: Any = None
     _effort = 0
 
-    def _connect(self) -> Any:
+    def __init__(self, where: Where) -> None:
+        super().__init__(where)
         import chromadb
 
-        return chromadb.PersistentClient(path=str(self.where.folder), settings=self._settings())
+        self._chroma: Any = chromadb
+
+    def _connect(self) -> Any:
+        return self._chroma.PersistentClient(path=str(self.where.folder), settings=self._settings())
 
     def _settings(self) -> Any:
         from chromadb.config import Settings
@@ -73,15 +77,26 @@ class Server(Embedded):
     """`chroma run` beside this process, over HTTP on loopback. To open again is to connect again: the server stays."""
 
     def _connect(self) -> Any:
-        import chromadb
-
         address = urlsplit(self.where.url)
         if not address.hostname or not address.port:
             raise EngineError(f"'{self.where.url}' is no address of a server")
-        return chromadb.HttpClient(host=address.hostname, port=address.port, settings=self._settings())
+        return self._chroma.HttpClient(host=address.hostname, port=address.port, settings=self._settings())
 
     def _where_it_runs(self) -> str:
         return "server"
+
+    def create(self, dimension: int) -> None:
+        if NAME in {each.name for each in self._client.list_collections()}:
+            self.drop()
+        super().create(dimension)
+
+    def drop(self) -> None:
+        self._client.delete_collection(NAME)
+
+    def unseen(self) -> dict[str, str]:
+        if self.where.process:
+            return {}
+        return dict.fromkeys(("memory", "disk"), "the server was given by its address: what it takes cannot be seen from here")
 
     def worker(self) -> Engine:
         other = Server(self.where)
