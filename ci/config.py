@@ -278,6 +278,7 @@ def _machine(name: str, section: Section, kernels: tuple[KernelSpec, ...], image
         memory=section.whole("memory", 1024, least=256, most=1 << 20),
         cpus=section.whole("cpus", 2, least=1, most=256),
         uri=section.text("uri", "private"),
+        slots=section.whole("slots", 0, least=0, most=256),
     )
     section.finish()
     return spec

@@ -213,7 +213,8 @@ class ImageSpec:
 
 @dataclass(frozen=True)
 class MachineSpec:
-    """A guest. Memory in MiB; `uri` is a libvirt URI, or `private` for the tool's own."""
+    """A guest. Memory in MiB; `uri` is a libvirt URI, or `private` for the tool's own. With `slots` it takes part in farms, and runs so
+    many cells at once."""
 
     name: str
     image: str
@@ -221,6 +222,7 @@ class MachineSpec:
     memory: int = 1024
     cpus: int = 2
     uri: str = "private"
+    slots: int = 0
 
 
 @dataclass(frozen=True)

@@ -127,6 +127,8 @@ TASKS: dict[str, Wanted] = {
     "dev": _ALL,
     "ci": _ALL,
     "ci.matrix": NOTHING,
+    "ci.farm": NOTHING,
+    "ci.cost": NOTHING,
     "release": Wanted(RELEASE, ("base", "release")),
     "release.verify": NOTHING,
     "test": Wanted(TEST, ("base", "vm", "dev", "release")),

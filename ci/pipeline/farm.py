@@ -13,16 +13,29 @@ from ci import changes, console, errors, github
 from ci.errors import UsageError
 from ci.model import Case, Check, Evidence, SuiteResult, Verdict, worst
 from ci.pipeline import artifacts, cells, person, reporting, validating
+from ci.pipeline.cells import Cell
 from ci.pipeline.session import Session
 from ci.report import merge as merging
 from ci.report.merge import Found, Outcome
 
-_SHARDS = "shards"  # where a merged run keeps the runs that it was made of
+SHARDS = "shards"  # where a merged run keeps the runs that it was made of
 
 
 def matrix(session: Session, *, kernel: str, suite: str, shards: int, changed_since: str, fresh: bool) -> None:
     """Print the cells as JSON for `strategy.matrix`, and record them: the merge looks there for what must be."""
     console.send_to_stderr()
+    todo = chosen(session, kernel=kernel, suite=suite, shards=shards, changed_since=changed_since, fresh=fresh)
+    rows = [cell.facts() for cell in todo]
+    text = json.dumps({"include": rows})
+    github.output("cells", text)
+    github.output("any", "true" if rows else "false")
+    github.output("builds", json.dumps({"include": cells.builds(session.manifest, kernel)}))
+    if not session.json:
+        print(text)
+
+
+def chosen(session: Session, *, kernel: str, suite: str, shards: int, changed_since: str, fresh: bool) -> list[Cell]:
+    """The cells that are asked for and needed, recorded with those that are left out and why."""
     manifest = session.manifest
     todo = cells.cells(manifest, kernel=kernel, suite=suite, shards=shards, fresh=fresh)
     left_out: dict[str, str] = {}
@@ -35,12 +48,7 @@ def matrix(session: Session, *, kernel: str, suite: str, shards: int, changed_si
         stage.detail = f"{len(todo)} cells" + (f", {len(left_out)} left out: nothing they are made of changed" if left_out else "")
     for name, reason in left_out.items():
         console.verdict_line(Verdict.SKIP, f"{name}: {reason}")
-    text = json.dumps({"include": rows})
-    github.output("cells", text)
-    github.output("any", "true" if rows else "false")
-    github.output("builds", json.dumps({"include": cells.builds(manifest, kernel)}))
-    if not session.json:
-        print(text)
+    return todo
 
 
 def validate(session: Session, name: str, *, beside: bool, require_kvm: bool, cold: bool, slots: int) -> None:
@@ -69,7 +77,11 @@ def validate(session: Session, name: str, *, beside: bool, require_kvm: bool, co
 
 def merge(session: Session, places: str) -> None:
     """One record from those of the cells, with all their suites and evidence, and a verdict: a cell that is missing fails it."""
-    found = merging.collect([Path(place) for place in places.split(",") if place])
+    join(session, merging.collect([Path(place) for place in places.split(",") if place]))
+
+
+def join(session: Session, found: list[Found]) -> None:
+    """The same of records that were found already."""
     outcomes = merging.outcomes(found)
     head = merging.matrix_of(found)
     used = [outcome.used for outcome in outcomes if outcome.used is not None]
@@ -129,8 +141,9 @@ def _suites(session: Session, used: list[Found]) -> list[SuiteResult]:
     """All suites; the runs that they are from are copied into this one, so that their evidence goes with it."""
     suites = []
     for each in used:
-        folder = session.record.run.file(_SHARDS, each.record["id"])
-        shutil.copytree(each.folder, folder, symlinks=True)
+        folder = session.record.run.file(SHARDS, each.record["id"])
+        if each.folder != folder:
+            shutil.copytree(each.folder, folder, symlinks=True)
         inside = folder.relative_to(session.record.run.path)
         suites += [_suite(row, inside) for row in each.suites]
     return suites
