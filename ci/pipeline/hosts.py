@@ -147,6 +147,6 @@ def _ssh(spec: MachineSpec) -> tuple[list[str], str, str]:
         )
         raise UsageError(f"{at}: '{unknown[0]}' is not for a farm", hint=hint)
     words = [query.get("command", "ssh"), "-o", "BatchMode=yes", "-o", "StrictHostKeyChecking=yes"]
-    words += ["-i", query["keyfile"]] if "keyfile" in query else []
+    words += ["-i", query["keyfile"], "-o", "IdentitiesOnly=yes"] if "keyfile" in query else []
     words += ["-o", f"UserKnownHostsFile={query['known_hosts']}"] if "known_hosts" in query else []
     return words, f"{parts.username}@{parts.hostname}" if parts.username else parts.hostname, str(parts.port or "")

@@ -5,6 +5,8 @@ tested is the way there and back. The one thing that is not real is the network:
 from __future__ import annotations
 
 import json
+import os
+import socket
 import subprocess
 import textwrap
 from collections.abc import Callable
@@ -17,8 +19,10 @@ from ci.errors import UsageError
 from ci.manifest import MachineSpec
 from ci.pipeline import hosts
 from tests import tool
+from tests.integration.test_vm_uris import sshd
 
 pytestmark = pytest.mark.integration
+SYSTEM = Path(__file__).parent.parent / "libvirt_system.sh"
 
 # What takes ssh's place: drops the options and the host, and runs the command at the home of "the other machine".
 SSH = """\
@@ -190,6 +194,33 @@ def test_changes_that_nobody_committed_do_not_travel(project: Project) -> None:
 def test_a_farm_without_such_a_machine_is_a_usage_error(project: Project, machine: str, words: tuple[str, ...], said: str) -> None:
     done, _ = farm(project(here=machine), *words)
     assert done.returncode == 2 and said in done.stdout, done.stdout
+
+
+@pytest.mark.soak
+def test_a_real_sshd_is_a_machine_of_a_farm_and_one_with_another_key_is_none(project: Project, tmp_path: Path) -> None:
+    """OpenSSH's own server on a loopback port; a second machine's URI names a file of known hosts without that server."""
+    if os.getuid() != 0:
+        pytest.skip("a private sshd needs root")
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    away = tmp_path / "away"
+    away.mkdir()
+    (away / "nobody").write_text("")
+    uri = f"qemu+ssh://root@127.0.0.1:{port}/system?keyfile={away}/client_key&no_tty=1&known_hosts={away}"
+    name = f"demo-{os.getpid()}"
+    root = project(big=f"uri: '{uri}/known_hosts', slots: 2", stranger=f"uri: '{uri}/nobody', slots: 1")
+    text = (root / "vexci.yaml").read_text().replace("project: demo", f"project: {name}")
+    (root / "vexci.yaml").write_text(text)
+    git(root, "commit", "-qam", "a name of its own")
+    unshare = ["unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc"]
+    argv = [*unshare, "sh", str(SYSTEM), str(away), str(sshd(away)), str(port), str(tool.ROOT / "inv"), "ci.farm", "--shards", "2"]
+    done = subprocess.run(argv, env=tool.environment(root / "vexci.yaml"), text=True, stdout=-1, stderr=subprocess.STDOUT, timeout=280)
+    subprocess.run(["rm", "-rf", str(Path.home() / hosts.PLACE / name)], check=True)
+    assert done.returncode == 0, done.stdout
+    record = json.loads((root / ".runs/latest/record.json").read_text())
+    assert {row["machine"] for row in stage(record, "farm")["results"]["cells"]} == {"big"}
+    assert "Host key verification failed" in stage(record, "farm")["results"]["lost"]["stranger"], done.stdout
 
 
 class TestUris:
