@@ -9,12 +9,14 @@ from pathlib import Path
 
 import pytest
 
+from ci import config
 from tests.workflow import Workflow
 
 pytestmark = pytest.mark.integration
 
 PROJECT = Path(__file__).resolve().parents[2]
 WORKFLOWS = PROJECT / ".github/workflows"
+TAG = f"v{config.read(PROJECT / 'vexci.yaml').release}"
 BASE = "github.event.pull_request.base.sha || github.event.before"
 
 
@@ -59,11 +61,29 @@ def test_a_cell_that_left_no_record_fails_the_verdict(committed: Path, tmp_path:
     assert verdict.returncode == 1 and f"{flow.cells('cell')[0]['cell']}: it has no record" in verdict.output
 
 
+@pytest.fixture
+def tagged(committed: Path) -> Path:
+    """The same with the tag of its version."""
+    subprocess.run(["git", "tag", "-f", TAG], cwd=committed, check=True, capture_output=True)
+    return committed
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(1800)
+def test_a_tag_whose_cells_left_no_record_is_not_released(tagged: Path, tmp_path: Path) -> None:
+    flow = Workflow(WORKFLOWS / "release.yml", tagged, tmp_path, {"github.ref_name": TAG})
+    flow.run("matrix")
+    doctor, release = flow.run("make")
+    assert doctor.returncode == 0, doctor.output
+    assert release.returncode == 1 and "no release: no record of commit" in release.output, release.output
+    assert not (flow.artifacts / "release").exists()
+
+
 @pytest.mark.soak
 @pytest.mark.timeout(4 * 3600)
-@pytest.mark.parametrize("name", ["ci.yml"])
-def test_every_job_of_it_passes_in_clean_clones(committed: Path, tmp_path: Path, name: str) -> None:
-    flow = Workflow(WORKFLOWS / name, committed, tmp_path, {BASE: head(committed, "HEAD~5")})
+@pytest.mark.parametrize("name", ["ci.yml", "release.yml"])
+def test_every_job_of_it_passes_in_clean_clones(tagged: Path, tmp_path: Path, name: str) -> None:
+    flow = Workflow(WORKFLOWS / name, tagged, tmp_path, {BASE: head(tagged, "HEAD~5"), "github.ref_name": TAG})
     for job in flow.jobs:
         for row in flow.cells(job):
             for ran in flow.run(job, row):
