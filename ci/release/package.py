@@ -130,15 +130,18 @@ def _files(packaging: Packaging, spec: PackageSpec, kind: str, contents: Content
         if spec.lintian is not None:
             found.append(_File(spec.lintian, f"/usr/share/lintian/overrides/{spec.name}"))
     for artifact, path in spec.binaries if spec.completions else ():
-        found += _completions(contents.programs[artifact], Path(path).name, kind, work)
+        found += completions(contents.programs[artifact], Path(path).name, kind, work)
     return found
 
 
-def _completions(program: Path, name: str, kind: str, work: Path) -> list[_File]:
+def completions(program: Path, name: str, kind: str, work: Path) -> list[_File]:
     """What the program itself prints for each shell. It prints under the name that it is installed by."""
     found = []
     for shell, places in _COMPLETIONS.items():
-        text = process.output([program, "--completions", shell])
+        done = process.run([program, "--completions", shell], limits=Limits(SECONDS), stderr=process.scratch_file("completions.err"))
+        text = done.text()
+        if not done.ok or not text.strip():
+            raise InfrastructureError(f"{program} --completions {shell} printed nothing ({done.how}): it has no completions")
         found.append(_written(work / f"{name}.{shell}", text.encode(), places[kind].format(name)))
     return found
 

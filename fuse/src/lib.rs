@@ -10,6 +10,8 @@
 
 #[cfg(feature = "fuse_support")]
 pub mod adapter;
+#[cfg(any(feature = "tools", feature = "fuse_support"))]
+pub mod completions;
 pub mod disk;
 mod error;
 mod types;

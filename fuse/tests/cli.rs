@@ -121,3 +121,37 @@ fn a_log_that_cannot_be_written_is_refused() {
     assert!(stderr(&output).contains("/nonexistent/log"));
     assert!(!Path::new("/nonexistent").exists());
 }
+
+#[test]
+fn it_prints_what_shells_complete_it_by() {
+    for (shell, sign) in [
+        ("bash", "complete -F"),
+        ("zsh", "#compdef vexfs_fuse"),
+        ("fish", "complete -c vexfs_fuse"),
+    ] {
+        let output = vexfs_fuse(&["--completions", shell]);
+        assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+        let script = stdout(&output);
+        assert!(
+            script.contains(sign) && script.contains("foreground"),
+            "{script}"
+        );
+        assert!(
+            !script.contains("detached"),
+            "what is hidden is not completed"
+        );
+    }
+}
+
+#[test]
+fn a_shell_that_is_none_is_a_wrong_command_line() {
+    for args in [
+        &["--completions", "dos"][..],
+        &["--completions"],
+        &["--completions", "bash", "/mnt"],
+    ] {
+        let output = vexfs_fuse(args);
+        assert_eq!(output.status.code(), Some(2), "{args:?}");
+        assert!(stdout(&output).is_empty() && !stderr(&output).is_empty());
+    }
+}

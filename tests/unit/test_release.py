@@ -18,7 +18,7 @@ import jsonschema
 import pytest
 
 from ci import config, store
-from ci.errors import UsageError
+from ci.errors import UsageError, VexciError
 from ci.manifest import Manifest, SuiteSpec
 from ci.model import Check, Verdict
 from ci.reader import ConfigError
@@ -120,6 +120,49 @@ class TestPackages:
         debs = sorted(made[0].glob("*.deb"))
         done = subprocess.run(["lintian", "--fail-on", "error,warning", "--allow-root", *debs], capture_output=True, text=True)
         assert done.returncode == 0, done.stdout
+
+
+class TestShells:
+    """Completions are what the program prints itself; a stand-in that prints as clap does is enough to see where they go."""
+
+    def program(self, folder: Path, text: str) -> Path:
+        path = folder / "program"
+        path.write_text(f"#!/bin/sh\n{text}\n")
+        path.chmod(0o755)
+        return path
+
+    @pytest.mark.parametrize(
+        ("kind", "zsh"), [("deb", "/usr/share/zsh/vendor-completions/_x.y"), ("rpm", "/usr/share/zsh/site-functions/_x.y")]
+    )
+    def test_each_shell_finds_its_own(self, tmp_path: Path, kind: str, zsh: str) -> None:
+        program = self.program(tmp_path, '[ "$1" = --completions ] && echo "for $2"')
+        found = {file.target: file.source.read_text() for file in package.completions(program, "x.y", kind, tmp_path)}
+        assert found["/usr/share/bash-completion/completions/x.y"] == "for bash\n" and found[zsh] == "for zsh\n"
+        assert sum(text == "for fish\n" for text in found.values()) == 1
+
+    @pytest.mark.parametrize("text", ["exit 2", "exit 0"])
+    def test_a_program_that_prints_none_is_no_empty_file_in_a_package(self, tmp_path: Path, text: str) -> None:
+        with pytest.raises(VexciError, match="completions"):
+            package.completions(self.program(tmp_path, text), "x", "deb", tmp_path)
+
+
+@pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd-analyze is not here: it comes with systemd")
+class TestUnits:
+    def verify(self, folder: Path, old: str = "", new: str = "") -> subprocess.CompletedProcess[str]:
+        names = []
+        for unit in (PROJECT / "packaging/examples").iterdir():
+            name = unit.name.replace("@.", "@data.")  # an instance: a template alone is not looked into
+            (folder / name).write_text(unit.read_text().replace("/usr/sbin/vexfs_fuse", str(PROGRAM)).replace(old or "\0", new))
+            names.append(name)
+        argv = ["systemd-analyze", "verify", "--man=no", *(f"./{name}" for name in names)]
+        return subprocess.run(argv, cwd=folder, capture_output=True, text=True, timeout=60)
+
+    def test_systemd_takes_the_examples(self, tmp_path: Path) -> None:
+        done = self.verify(tmp_path)
+        assert done.returncode == 0 and done.stderr == "", done.stderr
+
+    def test_it_would_not_take_another_mount_point_than_the_unit_s_name(self, tmp_path: Path) -> None:
+        assert self.verify(tmp_path, "Where=/srv/vexfs", "Where=/srv/other").returncode != 0
 
 
 class TestManuals:

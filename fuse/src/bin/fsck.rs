@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use clap::Parser;
+use clap::{CommandFactory, Parser};
 use vexfs::disk::fsck::{self, Report};
 use vexfs::disk::{Access, FileDevice, Result};
 
@@ -42,6 +42,10 @@ struct Arguments {
 }
 
 fn main() -> ExitCode {
+    let words = std::env::args_os().skip(1);
+    if let Some(code) = vexfs::completions::asked(&Arguments::command(), words) {
+        return code;
+    }
     let arguments = match Arguments::try_parse() {
         Ok(arguments) => arguments,
         Err(stop) => {

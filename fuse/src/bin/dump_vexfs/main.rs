@@ -10,7 +10,7 @@ mod layouts;
 mod log;
 mod text;
 
-use clap::Parser;
+use clap::{CommandFactory, Parser};
 use image::Image;
 use serde_json::Value;
 use std::path::PathBuf;
@@ -80,6 +80,10 @@ enum What {
 }
 
 fn main() -> ExitCode {
+    let words = std::env::args_os().skip(1);
+    if let Some(code) = vexfs::completions::asked(&Arguments::command(), words) {
+        return code;
+    }
     let arguments = Arguments::parse();
     match show(&arguments) {
         Ok(value) => text::print(&value, arguments.json),

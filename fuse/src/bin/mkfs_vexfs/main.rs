@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! `mkfs.vexfs`: make a volume (docs/format.md, section 14).
 
-use clap::Parser;
+use clap::{CommandFactory, Parser};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -87,6 +87,10 @@ fn size(text: &str) -> Result<u64, String> {
 }
 
 fn main() -> ExitCode {
+    let words = std::env::args_os().skip(1);
+    if let Some(code) = vexfs::completions::asked(&Arguments::command(), words) {
+        return code;
+    }
     let arguments = Arguments::parse();
     match run(&arguments) {
         Ok(superblock) => {

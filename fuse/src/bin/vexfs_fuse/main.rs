@@ -18,8 +18,8 @@ use std::fs::{File, OpenOptions};
 use std::path::Path;
 use std::process::ExitCode;
 
-use clap::Parser;
 use clap::error::ErrorKind;
+use clap::{CommandFactory, Parser};
 
 use crate::cli::Cli;
 use crate::mount_options::MountOptions;
@@ -28,6 +28,9 @@ use crate::mount_options::MountOptions;
 type Failure = String;
 
 fn main() -> ExitCode {
+    if let Some(code) = vexfs::completions::asked(&Cli::command(), std::env::args_os().skip(1)) {
+        return code;
+    }
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(stop) => return stopped(&stop),
