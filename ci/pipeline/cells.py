@@ -20,7 +20,7 @@ from ci.validate import TOGETHER
 
 NOT_BOOTED = ("host", "tree")  # providers of kernels that can be built for and not booted
 # What no guest runs. What is none of these and belongs to no artifact may change anything.
-HARMLESS = ("docs/", "tests/", "examples/", "LICENSES/")
+HARMLESS = ("docs/", "tests/", "examples/", "LICENSES/", "packaging/", ".github/")
 HARMLESS_SUFFIXES = (".md",)
 _SEED_BITS = 31
 
