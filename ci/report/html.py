@@ -7,6 +7,7 @@ Its one script sorts tables. The page's content security policy names the hash o
 from __future__ import annotations
 
 import base64
+import functools
 import hashlib
 from collections.abc import Callable
 from pathlib import Path
@@ -28,6 +29,13 @@ def render(content: View) -> str:
 
 def fill(template: str, **values: object) -> str:
     """A page from one of the templates, with the style, the script and the charts that all of them share."""
+    style, script = (Markup((TEMPLATES / name).read_text()) for name in ("report.css", "sort.js"))
+    return _environment().get_template(template).render(style=style, script=script, script_hash=script_hash(script), **values)
+
+
+@functools.lru_cache(maxsize=1)
+def _environment() -> Environment:
+    """Made once: compiling a template takes longer than filling it, and a site fills one for each run."""
     environment = Environment(
         loader=FileSystemLoader(TEMPLATES), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
@@ -40,8 +48,7 @@ def fill(template: str, **values: object) -> str:
         "history": lines.history,
     }
     environment.globals.update({name: _drawn(draw) for name, draw in drawings.items()})
-    style, script = (Markup((TEMPLATES / name).read_text()) for name in ("report.css", "sort.js"))
-    return environment.get_template(template).render(style=style, script=script, script_hash=script_hash(script), **values)
+    return environment
 
 
 def _drawn(draw: Callable[..., str]) -> Callable[..., Markup]:
