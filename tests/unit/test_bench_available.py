@@ -69,7 +69,7 @@ def test_the_baseline_of_the_daemon_is_one_benchmark_of_files_and_vectors_on_thi
     found = {item.name: item for item in config.read(ROOT / "vexci.yaml").benchmarks}["baseline"]
     assert (found.place, found.backing, found.on_request) == ("host", "disk", True)
     assert found.systems == ("vexfs-fuse",)
-    assert {item.tool for item in found.workloads} >= {"fio", "metadata", "vectors"}
+    assert {item.tool for item in found.workloads} >= {"fio", "metadata", "tree", "vectors"}
     assert all(item.quick for item in found.workloads)
 
 

@@ -162,14 +162,14 @@ def test_the_metadata_loop_counts_what_it_did(tmp_path: Path) -> None:
     assert metadata_main(arguments) == 0
     steps = json.loads(out.read_text())["steps"]
     assert {step: steps[step]["operations"] for step in steps} == {"create": 7, "stat": 7, "readdir": 140, "rename": 7, "unlink": 7}
-    assert not (tmp_path / "metadata-0").exists()
+    assert not (tmp_path / "part-0").exists()
 
 
 def test_the_metadata_loop_ends_with_1_and_no_result_where_the_folder_cannot_be_used(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = tmp_path / "out.json"
-    (tmp_path / "metadata-0").mkdir()
+    (tmp_path / "part-0").mkdir()
     assert metadata_main(["--directory", str(tmp_path), "--files", "1", "--size", "1", "--output", str(out)]) == 1
     assert "File exists" in capsys.readouterr().out
     assert not out.exists()

@@ -7,7 +7,7 @@ import json
 
 
 def main(arguments: list[str]) -> int:
-    """`agent JOB.json`, `metadata …`, `vectors …`, `vectors-data …`, `vectors-sentences …`, or `facts`."""
+    """`agent JOB.json`, `metadata …`, `tree …`, `vectors …`, `vectors-data …`, `vectors-sentences …`, or `facts`."""
     name, rest = arguments[0], arguments[1:]
     if name == "agent":
         from ci.bench.guest import agent
@@ -17,6 +17,10 @@ def main(arguments: list[str]) -> int:
         from ci.bench.guest import metadata
 
         return metadata.main(rest)
+    if name == "tree":
+        from ci.bench.guest import tree
+
+        return tree.main(rest)
     if name == "vectors":
         from ci.bench.vectors import command
 

@@ -116,15 +116,18 @@ def _slowly(action: Callable[[list[str]], int], names: list[str], pause: float) 
     return operations
 
 
-def together(directory: Path, files: int, size: int, count: int, pause: float) -> dict[str, dict[str, int]]:
-    """`count` processes, each in a folder of its own, begin each step together; a step lasts from the first begin to the last end."""
+def together(directory: Path, count: int, work: Callable[[Path, Callable[[], object]], Steps]) -> dict[str, dict[str, int]]:
+    """`count` processes, each in a folder of its own, begin each step together; a step lasts from the first begin to the last end.
+
+    `work` measures in a folder that is not there yet, and calls what it is given before each of its steps.
+    """
     context = multiprocessing.get_context("fork")
     barrier = context.Barrier(count)
     results: Any = context.SimpleQueue()
 
     def one(number: int) -> None:
         try:
-            results.put(measure(directory / f"metadata-{number}", files, size, barrier.wait, pause))
+            results.put(work(directory / f"part-{number}", barrier.wait))
         except BaseException as error:  # said by the parent, which the others must not wait for
             barrier.abort()
             results.put(error if isinstance(error, (OSError, Wrong)) else Wrong(f"{type(error).__name__}: {error}"))
@@ -158,8 +161,13 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--output", type=Path, required=True)
     given = parser.parse_args(arguments)
     print("begins", flush=True)
+    pause = SLOWED_SECONDS if given.slowed else 0
+
+    def work(folder: Path, meet: Callable[[], object]) -> Steps:
+        return measure(folder, given.files, given.size, meet, pause)
+
     try:
-        steps = together(given.directory, given.files, given.size, given.threads, SLOWED_SECONDS if given.slowed else 0)
+        steps = together(given.directory, given.threads, work)
     except (OSError, Wrong) as error:
         print(f"metadata: {error}", flush=True)
         return 1

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Protocol
 
 from ci.bench.workloads.fio import Fio
-from ci.bench.workloads.metadata import Metadata
+from ci.bench.workloads.metadata import METADATA, TREE
 from ci.bench.workloads.metric import Metric, Setting
 from ci.bench.workloads.vectors import Vectors
 from ci.errors import UsageError
@@ -42,7 +42,7 @@ class Tool(Protocol):
         ...
 
 
-_TOOLS: dict[str, Tool] = {"fio": Fio(), "metadata": Metadata(), "vectors": Vectors()}
+_TOOLS: dict[str, Tool] = {"fio": Fio(), "metadata": METADATA, "tree": TREE, "vectors": Vectors()}
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""fio: bandwidth as its own JSON states it (`bw_bytes`, bytes a second over the run with the final fsync in it)."""
+"""fio: bandwidth and latency as its own JSON states them (`bw_bytes`, bytes a second over the run with the final fsync in it)."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ OURS = ("name", "directory", "filename", "output", "output-format", "group_repor
 # fio counts in milliseconds: below this a run's time is known to no better than a fifth.
 LEAST_RUNTIME_MS = 5
 SLOWED_MICROSECONDS = 5000
+PERCENTILES = (50, 99)
 _DIRECTIONS = {
     "read": ("read",),
     "randread": ("read",),
@@ -59,7 +60,9 @@ class Fio:
         return options
 
     def metrics(self, options: Mapping[str, str]) -> tuple[Metric, ...]:
-        return tuple(Metric(f"{direction} bandwidth", "MiB/s") for direction in _DIRECTIONS[options["rw"]])
+        """Bandwidth; of random requests also their latency, and that of the fsyncs that a profile asks for."""
+        found = [Metric(f"{direction} bandwidth", "MiB/s") for direction in _DIRECTIONS[options["rw"]]]
+        return (*found, *(Metric(f"{part} p{at}", "ms", "lower") for part in _latencies(options) for at in PERCENTILES))
 
     def command(self, options: Mapping[str, str], setting: Setting) -> list[str]:
         """fio's argv. The warm-up of a pure write also reads back and verifies: a system that stores nothing is found there.
@@ -78,13 +81,32 @@ class Fio:
         jobs = _jobs(path)
         if len(jobs) != 1:
             raise ProductFailure(f"fio reports {len(jobs)} groups, expected 1", evidence=(path,))
-        return {f"{direction} bandwidth": _bandwidth(jobs[0], direction, options, path) for direction in _DIRECTIONS[options["rw"]]}
+        found = {f"{direction} bandwidth": _bandwidth(jobs[0], direction, options, path) for direction in _DIRECTIONS[options["rw"]]}
+        for part, where in _latencies(options).items():
+            found.update({f"{part} p{at}": value for at, value in _percentiles(jobs[0], *where, path).items()})
+        return found
 
     def absent(self, path: Path) -> dict[str, str]:
         return {}
 
     def dimensions(self, options: Mapping[str, str], metric: Metric, facts: Mapping[str, str]) -> dict[str, str]:
         return {}
+
+
+def _latencies(options: Mapping[str, str]) -> dict[str, tuple[str, str]]:
+    """What has a latency, and where fio's JSON has it."""
+    directions = _DIRECTIONS[options["rw"]] if options["rw"].startswith("rand") else ()
+    found = {direction: (direction, "clat_ns") for direction in directions}
+    synced = any(options.get(name, "0") != "0" for name in ("fsync", "fdatasync"))
+    return {**found, **({"fsync": ("sync", "lat_ns")} if synced else {})}
+
+
+def _percentiles(job: dict[str, Any], part: str, kind: str, path: Path) -> dict[int, float]:
+    """Milliseconds at each of PERCENTILES."""
+    try:
+        return {at: float(job[part][kind]["percentile"][f"{at}.000000"]) / 1e6 for at in PERCENTILES}
+    except (KeyError, TypeError) as error:
+        raise ProductFailure(f"fio reports no latency of {part}: {error}", evidence=(path,)) from error
 
 
 def _jobs(path: Path) -> list[dict[str, Any]]:
