@@ -20,14 +20,20 @@ _PLACES = "/usr/local/sbin:/usr/sbin:/sbin:/usr/local/bin:/usr/bin:/bin"
 
 def require(spec: BenchmarkSpec, systems: Sequence[System], *, fuse: Path = FUSE, path: str = "") -> None:
     """Raise where nothing could be measured: UsageError without fio, InfrastructureError where no daemon can be mounted."""
-    if any(item.tool == "fio" for item in spec.workloads) and not _program("fio", path):
-        raise UsageError(f"the benchmark '{spec.name}' needs fio, which is not installed", hint="apt-get install fio")
+    if any(item.tool == "fio" for item in spec.workloads):
+        require_fio(spec.name, path=path)
     daemons = [system.name for system in systems if system.filesystem.startswith("fuse.")]
     if daemons and not os.access(fuse, os.R_OK | os.W_OK):
         why = "is not there" if not fuse.exists() else "may not be opened"
         raise InfrastructureError(
             f"{daemons[0]} cannot be mounted: {fuse} {why}", hint="modprobe fuse, or give this container the device /dev/fuse"
         )
+
+
+def require_fio(benchmark: str, *, path: str = "") -> None:
+    """UsageError where fio is not installed."""
+    if not _program("fio", path):
+        raise UsageError(f"the benchmark '{benchmark}' needs fio, which is not installed", hint="apt-get install fio")
 
 
 def marked(system: System, *, path: str = "") -> System:

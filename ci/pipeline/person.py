@@ -101,6 +101,9 @@ def bench(session: Session, choice: Choice, *, guest: str, require_kvm: bool, co
     if choice.suite == speed.SUITE:
         speed.bench(session, rounds=choice.rounds, quick=choice.quick)
         return
+    if choice.suite == speed.OVERHEAD:
+        speed.harness(session, rounds=choice.rounds, quick=choice.quick)
+        return
     guests.check_request(session, benchmark=choice.suite)
     choice.addresses(session)  # a wrong one is known before anything is built
     if all(spec.place == "host" for spec in choice.benchmarks(session)):

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`./inv bench --suite tool`: how fast the tool itself is, beside the plain commands that it stands for."""
+"""`./inv bench --suite tool`: how fast the tool itself is, beside the plain commands that it stands for; `--suite overhead`: what its
+harness takes away from a program that is measured."""
 
 from __future__ import annotations
 
@@ -12,17 +13,19 @@ import time
 from pathlib import Path
 
 from ci import build, console, errors
-from ci.bench import cycles, editing, extras, machines, tool
+from ci.bench import available, cycles, editing, extras, machines, overhead, tool
 from ci.bench.editing import Edit
-from ci.errors import InfrastructureError
+from ci.errors import InfrastructureError, UsageError
 from ci.model import Series, worst
 from ci.pipeline import artifacts, benching
 from ci.pipeline.pool import machine_spec, prepare
 from ci.pipeline.session import Session
 from ci.record import Stage
+from ci.samples import LEAST_SAMPLES
 from ci.vm.boot import Boot
 
 SUITE = "tool"
+OVERHEAD = "overhead"
 DEFAULT_ROUNDS = 5
 
 
@@ -59,6 +62,26 @@ def bench(session: Session, *, rounds: int, quick: bool = False) -> None:
         stage.detail = f"{len(measured) - len(failed)} of {len(measured)} series measured"
         if failed:
             raise errors.of(worst([series.verdict for series in measured]), f"{failed[0].workload}: {failed[0].failure}")
+
+
+def harness(session: Session, *, rounds: int, quick: bool = False) -> None:
+    """fio through the tool beside fio by hand; fails where the harness is shown to take more than its bound."""
+    available.require_fio(OVERHEAD)
+    count = rounds or (overhead.QUICK_ROUNDS if quick else overhead.ROUNDS)
+    if count < LEAST_SAMPLES:
+        raise UsageError(f"--rounds {count}: fewer than {LEAST_SAMPLES} support no finding")
+    with session.record.stage("bench") as stage, console.group("bench"):
+        with console.Progress() as progress, progress.item("the harness") as item:
+            measured, found = overhead.measure(session.record.run, rounds=count, quick=quick, progress=item.say)
+        stage.results["series"] = measured
+        benching.show_series(measured)
+        for each in found:
+            console.line(f"  {each}")
+        overhead.require(found)
+        unsure = sum(each.verdict == "not shown" for each in found)
+        stage.detail = f"{len(found) - unsure} of {len(found)} profiles within {overhead.BOUND:.0%}"
+        if unsure:
+            stage.detail += f", {unsure} not shown: repeat on a quieter machine or with more --rounds"
 
 
 def _with_guests(root: Path, boot: Boot, scratch: Path) -> list[tool.Measure]:

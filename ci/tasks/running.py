@@ -114,7 +114,7 @@ def bisect(
 
 @task(
     help={
-        "suite": "Run just this benchmark of vexci.yaml, or 'tool' for the tool's own speed.",
+        "suite": "Run just this benchmark of vexci.yaml; 'tool' is the tool's own speed, 'overhead' what its harness costs.",
         "rounds": "Rounds to measure, in place of vexci.yaml's number.",
         "quick": "Small workloads: about a minute on this machine; of the tool's own speed what needs no guest.",
         "control": "Also measure a slowed copy of the first system, which must show up as slower.",

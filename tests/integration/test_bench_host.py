@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from ci.bench import comparisons, reference, run
+from ci.bench import comparisons, overhead, reference, run
 from ci.bench.compare import Finding
 from ci.bench.system import System
 from ci.manifest import BenchmarkSpec, WorkloadSpec
@@ -89,3 +89,18 @@ def test_the_warm_up_verifies_what_was_written_and_is_not_counted(series: list[S
     assert raw["jobs"][0]["job options"]["verify"] == "crc32c"
     assert raw["jobs"][0]["read"]["io_bytes"] == 16 << 20
     assert not any("warm-up" in e.path for s in series for e in s.evidence)
+
+
+def test_both_ways_report_fios_own_number_and_leave_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(overhead, "_PROFILES", {"w": {"rw": "write", "bs": "128k", "size": "64m"}})
+    monkeypatch.setattr(overhead, "_QUICK", "64m")
+    series, found = overhead.measure(RunFolder(tmp_path), rounds=5, quick=True, progress=print)
+    assert [(item.system, item.metric, len(item.samples)) for item in series] == [
+        ("fio by hand", "bandwidth", 5),
+        ("fio through the tool", "bandwidth", 5),
+        ("fio through the tool", "ratio to fio by hand", 5),
+    ]
+    by_hand, through, ratio = (item.samples for item in series)
+    assert ratio == pytest.approx([tool / hand for tool, hand in zip(through, by_hand, strict=True)])
+    assert len(found) == 1 and found[0].interval.low <= found[0].interval.high
+    assert mounts_below(Path("/var/tmp")) == []
