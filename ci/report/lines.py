@@ -95,7 +95,7 @@ def _axis_bounds(values: Sequence[float]) -> tuple[float, float]:
 def recall(chart: RecallChart, name: str) -> str:
     """Queries a second (logarithmic) against recall: up and to the right is better. An exact engine is one point."""
     points = [point for curve in chart.curves for point in curve.points]
-    low, high = _axis_bounds([point.rate for point in points])
+    low, high = _axis_bounds([value for point in points for value in (point.lowest, point.highest)])
     least = math.floor(min(point.recall for point in points) * 10) / 10
     least = min(least, 0.9)
     x = _linear(least, 1.0, _LEFT, WIDTH - _RIGHT - 6)
