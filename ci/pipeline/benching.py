@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from ci import bench as benchmarks
@@ -87,8 +88,8 @@ def bench(session: Session, pool: Pool | None, choice: Choice | None = None) -> 
         found = benchmarks.comparisons(measured, references=_references(session))
         stage.results["comparisons"] = plain(found)
         show_series(measured)
-        for comparison in found:
-            console.line(f"  {sentence(comparison)}")
+        for text in sentences(found):
+            console.line(f"  {text}")
         stage.results.update(benchmarks.details(measured, session.record.run.path))
         judgements = _judge(session, stage, choice, measured)
         failed = [item for item in measured if item.failure and item.verdict is not Verdict.SKIP]
@@ -155,6 +156,21 @@ def _require_control(found: list[Comparison]) -> None:
 def _references(session: Session) -> list[str]:
     known = {spec.name for spec in session.manifest.artifacts}
     return [name for item in session.manifest.benchmarks for name in item.systems if name not in known]
+
+
+def sentences(found: Sequence[Comparison]) -> list[str]:
+    """A line for each finding; what two systems were refused, or lack a number for, for one reason is one line."""
+    silent: dict[tuple[str, str, Finding, str], list[Comparison]] = {}
+    lines = []
+    for item in found:
+        if item.finding in (Finding.REFUSED, Finding.NOT_MEASURED):
+            silent.setdefault((item.system, item.baseline, item.finding, item.reason), []).append(item)
+        else:
+            lines.append(sentence(item))
+    for (system, baseline, finding, reason), items in silent.items():
+        where = sentence(items[0]).partition(":")[0] if len(items) == 1 else f"{len(items)} metrics"
+        lines.append(f"{where}: {system} against {baseline}: {finding} ({reason})")
+    return lines
 
 
 def sentence(found: Comparison) -> str:

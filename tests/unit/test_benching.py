@@ -1,0 +1,36 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a person reads after a benchmark: a line for each finding, and one for all that two systems may not be compared in."""
+
+from __future__ import annotations
+
+import pytest
+
+from ci.bench.compare import Comparison, Finding
+from ci.pipeline.benching import sentences
+
+pytestmark = pytest.mark.unit
+
+OTHER = "reached as: on this machine, not a server"
+
+
+def found(metric: str, finding: Finding, reason: str = "", *numbers: float) -> Comparison:
+    return Comparison("mine", "other", "vectors", metric, finding, reason, *numbers)
+
+
+def test_what_is_refused_for_one_reason_is_one_line_and_findings_come_first() -> None:
+    refused = [found(metric, Finding.REFUSED, OTHER) for metric in ("insert", "delete", "reopen")]
+    faster = found("search", Finding.FASTER, "the interval excludes 1", 2.0, 1.5, 2.5)
+    assert sentences([*refused, faster]) == [
+        "vectors search: mine against other: faster, 2.00 times (95 % interval 1.50 to 2.50)",
+        f"3 metrics: mine against other: refused ({OTHER})",
+    ]
+
+
+def test_other_reasons_and_other_pairs_have_lines_of_their_own() -> None:
+    missing = found("disk", Finding.NOT_MEASURED, "other has no samples (skip)")
+    theirs = Comparison("mine", "third", "vectors", "insert", Finding.REFUSED, OTHER)
+    assert sentences([found("insert", Finding.REFUSED, OTHER), missing, theirs]) == [
+        f"vectors insert: mine against other: refused ({OTHER})",
+        "vectors disk: mine against other: not measured (other has no samples (skip))",
+        f"vectors insert: mine against third: refused ({OTHER})",
+    ]
