@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -182,12 +183,18 @@ def sentence(found: Comparison) -> str:
 
 
 def show_series(measured: list[Series]) -> None:
-    """A table of medians with their spread; what was not measured with its reason."""
+    """A table of medians with their spread; what was not measured with its reason, in one row where it is the same for several metrics."""
     rows: list[list[str | Verdict]] = []
+    missing: dict[tuple[str, str, str], int] = Counter(
+        (item.workload, item.system, item.failure or "") for item in measured if not item.samples
+    )
     for item in measured:
         name = f"{item.workload} {item.metric}"
         if not item.samples:
-            rows.append([item.verdict, name, item.system, "not measured", "", item.failure or "no samples"])
+            count = missing.pop((item.workload, item.system, item.failure or ""), 0)
+            which = name if count == 1 else f"{item.workload}, {count} metrics"
+            if count:
+                rows.append([item.verdict, which, item.system, "not measured", "", item.failure or "no samples"])
             continue
         found = summarise(item.samples)
         spread = f"{number(found.minimum)} to {number(found.maximum)}"

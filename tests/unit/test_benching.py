@@ -6,7 +6,8 @@ from __future__ import annotations
 import pytest
 
 from ci.bench.compare import Comparison, Finding
-from ci.pipeline.benching import sentences
+from ci.model import Series, Verdict
+from ci.pipeline.benching import sentences, show_series
 
 pytestmark = pytest.mark.unit
 
@@ -33,4 +34,18 @@ def test_other_reasons_and_other_pairs_have_lines_of_their_own() -> None:
         f"vectors insert: mine against other: refused ({OTHER})",
         "vectors disk: mine against other: not measured (other has no samples (skip))",
         f"vectors insert: mine against third: refused ({OTHER})",
+    ]
+
+
+def test_what_is_missing_for_one_reason_is_one_row(capsys: pytest.CaptureFixture[str]) -> None:
+    def series(metric: str, failure: str | None, *samples: float) -> Series:
+        verdict = Verdict.SKIP if failure else Verdict.PASS
+        return Series("qdrant", "vectors", metric, "ms", "lower", samples, {}, failure=failure, verdict=verdict)
+
+    show_series([series("insert", "no engine"), series("delete", "no engine"), series("disk", "unseen"), series("search", None, 1.0, 2.0)])
+    rows = [line.split()[:4] for line in capsys.readouterr().out.splitlines()[1:]]
+    assert rows == [
+        ["skip", "vectors,", "2", "metrics"],
+        ["skip", "vectors", "disk", "qdrant"],
+        ["pass", "vectors", "search", "qdrant"],
     ]
