@@ -46,6 +46,8 @@ def set_up(wanted: packages.Wanted) -> None:
         with _alone():
             python = base_python()
             install(_needs(wanted, python), python)
+            # apt may take away what was here, where its package is of another release than the new ones want.
+            install([row for row in _needs(wanted, python) if not row[2]], python)
             if not setup.ready(wanted.python):
                 _make_environment(_groups(wanted.python), python)
     except OSError as error:

@@ -308,6 +308,18 @@ class TestSystemPackages:
         assert done.returncode == 3
         assert "not where it should be" in done.stderr
 
+    @needs_root
+    def test_what_apt_takes_away_for_another_package_is_brought_back(self, clone: Path, apt: Path, tmp_path: Path) -> None:
+        replaced = apt / "replaced-program-of-vexci"
+        replaced.touch(mode=0o755)
+        bring = f"[ -e {apt}/no-such-program-of-vexci ] && {{ touch {replaced}; chmod 755 {replaced}; exit; }}"
+        first = f"rm {replaced}; touch {apt}/no-such-program-of-vexci; chmod 755 {apt}/no-such-program-of-vexci"
+        (tmp_path / "answer").write_text(f"{bring}\n{first}\n")
+        done = ask(clone, apt, more='); packages.NEEDS["git"] = packages.Need("git", "the commit", ("replaced-program-of-vexci",)')
+        calls = (tmp_path / "calls").read_text().splitlines()
+        assert [call.split()[-1] for call in calls if "install" in call] == ["gcc", "git"], done.stderr
+        assert replaced.exists() and "not where it should be" not in done.stderr
+
 
 @needs_root
 @pytest.mark.integration
