@@ -146,15 +146,22 @@ class _Worker:
 
     def _write(self, change: Change) -> None:
         with self._open(change.path, os.O_WRONLY | (os.O_SYNC if change.flag else 0)) as descriptor:
-            _whole(os.pwrite(descriptor, change.value, change.offset), change)
+            written = os.pwrite(descriptor, change.value, change.offset)
+            if written < len(change.value):
+                _explain(written, len(change.value), os.pwrite(descriptor, change.value[written:], change.offset + written))
 
     def _append(self, change: Change) -> None:
         with self._open(change.path, os.O_WRONLY | os.O_APPEND) as descriptor:
-            _whole(os.write(descriptor, change.value), change)
+            written = os.write(descriptor, change.value)
+            if written < len(change.value):
+                _explain(written, len(change.value), os.write(descriptor, change.value[written:]))
 
     def _map(self, change: Change) -> None:
-        with self._open(change.path, os.O_RDWR) as descriptor, mmap.mmap(descriptor, 0) as area:
-            area[change.offset : change.offset + len(change.value)] = change.value
+        with self._open(change.path, os.O_RDWR) as descriptor:
+            # With length 0 mmap asks for the size itself, takes no notice of a failure, and then has EINVAL for it.
+            size = os.fstat(descriptor).st_size
+            with mmap.mmap(descriptor, size) as area:
+                area[change.offset : change.offset + len(change.value)] = change.value
 
     def _truncate(self, change: Change) -> None:
         os.truncate(self._at(change.path), change.size)
@@ -232,9 +239,9 @@ class _Worker:
             calls.syncfs(descriptor)
 
 
-def _whole(written: int, change: Change) -> None:
-    if written != len(change.value):
-        raise OSError(0, f"a write of {len(change.value)} bytes returned {written}")
+def _explain(written: int, asked: int, rest: int) -> None:
+    """Of a short write: asking for the rest raises the reason where there is one (write(2)). Where it does not, nothing excuses it."""
+    raise OSError(0, f"a write of {asked} bytes returned {written}, and the rest {rest}, without a reason")
 
 
 def _fsync(path: str, flags: int) -> None:
