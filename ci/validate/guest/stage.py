@@ -159,11 +159,12 @@ def options(t: Context, seed: int, operations: int, *, survives: bool = True) ->
 
 
 class Workload:
-    """The workload's process, and what it has said. `messages` are its JSON lines."""
+    """The workload's process, and what it has said. `messages` are its JSON lines; `excused` are exit codes that are no failure."""
 
     def __init__(self, t: Context, chosen: Options) -> None:
         self.messages: list[dict[str, Any]] = []
         self.chosen = chosen
+        self.excused = {0}
         self._t = t
         self._rest = b""
         if chosen.progress:
@@ -216,7 +217,7 @@ class Workload:
 
     def _ended(self) -> bool:
         code = self._process.wait()
-        if code != 0:
+        if code not in self.excused:
             raise Failed(f"the workload ended with {product.describe(code)}: {self.errors()}")
         return True
 
