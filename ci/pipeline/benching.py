@@ -175,8 +175,11 @@ def sentences(found: Sequence[Comparison]) -> list[str]:
 
 
 def sentence(found: Comparison) -> str:
-    """A comparison as one line."""
-    names = f"{found.workload} {found.metric}: {found.system} against {found.baseline}: {found.finding}"
+    """A comparison as one line; what is no time and no rate is better or worse, not faster or slower."""
+    said = str(found.finding)
+    if found.metric in ("disk", "memory") or found.metric.endswith("recall"):
+        said = {Finding.FASTER: "better", Finding.SLOWER: "worse"}.get(found.finding, said)
+    names = f"{found.workload} {found.metric}: {found.system} against {found.baseline}: {said}"
     if found.ratio is None or found.low is None or found.high is None:
         return f"{names} ({found.reason})"
     return f"{names}, {found.ratio:.2f} times (95 % interval {found.low:.2f} to {found.high:.2f})"

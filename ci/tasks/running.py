@@ -116,7 +116,7 @@ def bisect(
     help={
         "suite": "Run just this benchmark of vexci.yaml; 'tool' is the tool's own speed, 'overhead' what its harness costs.",
         "rounds": "Rounds to measure, in place of vexci.yaml's number.",
-        "quick": "Small workloads: about a minute on this machine; of the tool's own speed what needs no guest.",
+        "quick": "Small workloads: minutes in place of hours; of the tool's own speed what needs no guest.",
         "control": "Also measure a slowed copy of the first system, which must show up as slower.",
         "save": "Keep the numbers as the baseline of this name.",
         "against": "Judge the numbers against the baseline of this name: a regression fails the run.",

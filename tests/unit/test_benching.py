@@ -27,6 +27,11 @@ def test_what_is_refused_for_one_reason_is_one_line_and_findings_come_first() ->
     ]
 
 
+@pytest.mark.parametrize(("metric", "word"), [("memory", "better"), ("search k=10 recall", "better"), ("insert", "faster")])
+def test_only_times_and_rates_are_faster(metric: str, word: str) -> None:
+    assert sentences([found(metric, Finding.FASTER, "", 2.0, 1.5, 2.5)])[0].startswith(f"vectors {metric}: mine against other: {word}, ")
+
+
 def test_other_reasons_and_other_pairs_have_lines_of_their_own() -> None:
     missing = found("disk", Finding.NOT_MEASURED, "other has no samples (skip)")
     theirs = Comparison("mine", "third", "vectors", "insert", Finding.REFUSED, OTHER)
