@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from html import escape
+from itertools import accumulate
 
 from ci.report import words
 from ci.report.benchmarks import Chart, Finding, Row, Summary
@@ -19,6 +20,7 @@ _LEFT, _RIGHT = 1.0, 14.0
 _PLOT = WIDTH - _LEFT - _RIGHT
 _RATIO_PLOT = RATIO_WIDTH - _LEFT - _RIGHT - 10
 _ROW = 50.0
+_HEAD = 26.0  # of a heading among rows
 _BAR = 16.0
 _TOP = 4.0
 _AXIS = 26.0
@@ -128,7 +130,8 @@ def ratios(findings: Sequence[Finding], name: str, title: str) -> str:
     low = min([0.5, *(f.low * 0.9 for f in measured if f.low)])
     high = max([2.0, *(f.high * 1.1 for f in measured if f.high)])
     left, plot = _LEFT + 10, _RATIO_PLOT
-    bottom = _TOP + _ROW * len(findings)
+    rows = _rows(findings)
+    *places, bottom = accumulate((_ROW if finding else _HEAD for _, finding in rows), initial=_TOP)
 
     def x(value: float) -> float:
         return left + plot * math.log(value / low) / math.log(high / low)
@@ -137,20 +140,51 @@ def ratios(findings: Sequence[Finding], name: str, title: str) -> str:
     for value in ratio_ticks(low, high) if measured else []:
         css = "one" if value == 1 else "grid"
         body += [line(x(value), _TOP, x(value), bottom, css), text(x(value), bottom + 15, f"{value:g}{words.TIMES}", "tick", "middle")]
-    for index, finding in enumerate(findings):
-        y = _TOP + index * _ROW
-        body.append(text(left - 5, y + 15, short(f"{finding.workload}: {finding.metric}", 34), "label"))
+    for y, (label, finding) in zip(places, rows, strict=True):
+        if finding is None:
+            body.append(text(left - 5, y + 15, short(label, 46), "reason"))
+            continue
+        body.append(text(left - 5, y + 15, short(label, 34), "label"))
         decided = finding.ratio is not None and finding.finding in ("faster", "slower")
-        said = finding.finding if not decided or finding.ratio is None else f"{words.number(finding.ratio)}{words.TIMES}, {finding.finding}"
+        said = finding.finding if not decided or finding.ratio is None else f"{words.number(finding.ratio)}{words.TIMES}, {_word(finding)}"
         body.append(text(left + plot, y + 15, said, f"finding {finding.finding.split()[0]}", "end"))
         if finding.ratio is None or finding.low is None or finding.high is None:
-            body.append(text(left - 5, y + 34, short(finding.reason, 64), "reason"))
+            why = finding.reason.partition("measured alike: ")[2] or finding.reason
+            body.append(text(left - 5, y + 34, short(why, 64), "reason"))
             continue
         middle = y + 31
         body.append(line(x(finding.low), middle, x(finding.high), middle, "interval"))
         body += [line(x(end), middle - 5, x(end), middle + 5, "interval") for end in (finding.low, finding.high)]
         body.append(f'<circle cx="{x(finding.ratio):.1f}" cy="{middle:.1f}" r="5" class="point {finding.finding.split()[0]}"/>')
     return drawing(name, RATIO_WIDTH, bottom + (_AXIS if measured else 4), title, "; ".join(map(finding_text, findings)), body)
+
+
+def _rows(findings: Sequence[Finding]) -> list[tuple[str, Finding | None]]:
+    """(label, finding) a row; a heading has none. What was not compared, or not measured, for one reason is one row at the end."""
+    several = len({finding.workload for finding in findings}) > 1
+    rows: list[tuple[str, Finding | None]] = []
+    before = ""
+    silent: dict[tuple[str, str], list[Finding]] = {}
+    for finding in findings:
+        if not finding.measured:
+            silent.setdefault((finding.finding, finding.reason), []).append(finding)
+            continue
+        if several and before != finding.workload:
+            rows.append((finding.workload, None))
+        before = finding.workload
+        rows.append((finding.metric if several else f"{finding.workload}: {finding.metric}", finding))
+    if several and rows and silent:
+        rows.append(("without a number", None))
+    for items in silent.values():
+        rows.append((f"{items[0].workload}: {items[0].metric}" if len(items) == 1 else f"{len(items)} measures", items[0]))
+    return rows
+
+
+def _word(finding: Finding) -> str:
+    """What is no time and no rate is better or worse, not faster or slower."""
+    if finding.metric in ("disk", "memory") or finding.metric.endswith("recall"):
+        return {"faster": "better", "slower": "worse"}.get(finding.finding, finding.finding)
+    return finding.finding
 
 
 def finding_text(finding: Finding) -> str:
