@@ -91,16 +91,15 @@ def test_the_warm_up_verifies_what_was_written_and_is_not_counted(series: list[S
     assert not any("warm-up" in e.path for s in series for e in s.evidence)
 
 
-def test_both_ways_report_fios_own_number_and_leave_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_fio_by_hand_and_through_the_tool_leave_numbers_and_nothing_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(overhead, "_PROFILES", {"w": {"rw": "write", "bs": "128k", "size": "64m"}})
     monkeypatch.setattr(overhead, "_QUICK", "64m")
     series, found = overhead.measure(RunFolder(tmp_path), rounds=5, quick=True, progress=print)
-    assert [(item.system, item.metric, len(item.samples)) for item in series] == [
-        ("fio by hand", "bandwidth", 5),
-        ("fio through the tool", "bandwidth", 5),
-        ("fio through the tool", "ratio to fio by hand", 5),
-    ]
-    by_hand, through, ratio = (item.samples for item in series)
-    assert ratio == pytest.approx([tool / hand for tool, hand in zip(through, by_hand, strict=True)])
-    assert len(found) == 1 and found[0].interval.low <= found[0].interval.high
+    values = {(item.system, item.metric): item.samples for item in series}
+    assert len(values) == 7 and {len(samples) for samples in values.values()} == {5}
+    for metric in ("bandwidth", "work per processor second"):
+        pairs = zip(values["fio through the tool", metric], values["fio by hand", metric], strict=True)
+        assert values["fio through the tool", f"{metric}, ratio to fio by hand"] == pytest.approx([tool / hand for tool, hand in pairs])
+    assert all(0 < share < 100 for share in values["fio through the tool", "processor time of watching"])
+    assert len(found) == 1 and found[0].bandwidth.low <= found[0].bandwidth.high
     assert mounts_below(Path("/var/tmp")) == []

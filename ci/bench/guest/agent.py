@@ -258,7 +258,10 @@ class Measurement:
         process = self._start([word.replace("{daemon}", number) for word in self.job.command], log)
         leaders = [process.pid] + ([self.daemon.pid] if self.daemon else [])
         logs = [log, raw] + ([self.out / "daemon.log"] if self.daemon else [])
+        begin, busy = time.monotonic(), time.process_time()
         self._watch("the workload", watch.Limits(self.job.deadline, self.job.silence), leaders, logs, watch.ended(process))
+        # What watching took of a processor, in seconds, and how long it lasted.
+        self.result["watching"] = {"processor": time.process_time() - busy, "elapsed": time.monotonic() - begin}
         if process.returncode != 0:
             raise Failed("fail", f"the workload ended with {_how(process.returncode)}: {_last_line(log)}")
         if not raw.is_file() or raw.stat().st_size == 0:
