@@ -16,7 +16,7 @@ from ci.manifest import ArtifactSpec, Manifest, SuiteSpec
 from ci.model import Kind
 from ci.pipeline import matrix
 from ci.reader import nearest
-from ci.validate import TOGETHER
+from ci.validate import TOGETHER, adapters
 
 NOT_BOOTED = ("host", "tree")  # providers of kernels that can be built for and not booted
 # What no guest runs. What is none of these and belongs to no artifact may change anything.
@@ -146,7 +146,7 @@ def _suites(manifest: Manifest, given: str) -> list[SuiteSpec]:
         if name not in known:
             raise UsageError(f"the suite '{name}' is not defined{nearest(name, [*known, matrix.ALL])}")
     if given == matrix.ALL:
-        return list(manifest.suites)
+        return [spec for spec in manifest.suites if not adapters.missing(spec, manifest.root)]
     return [spec for spec in manifest.suites if (spec.name in given.split(",") if given else not spec.on_request)]
 
 

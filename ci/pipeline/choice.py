@@ -12,6 +12,7 @@ from ci.manifest import ArtifactSpec, Manifest, SuiteSpec
 from ci.model import Artifact
 from ci.pipeline.guests import ALL_SUITES, for_guest
 from ci.pipeline.session import Session
+from ci.validate import adapters
 
 
 @dataclass(frozen=True)
@@ -49,6 +50,19 @@ def is_asked_for(suite: SuiteSpec, asked: str) -> bool:
     return asked == ALL_SUITES or (suite.name in asked.split(",") if asked else not suite.on_request)
 
 
+def check(manifest: Manifest, request: Request) -> None:
+    """UsageError where a chosen suite's options cannot be, before anything is built."""
+    for suite in _chosen(manifest, request):
+        adapters.check(_with(suite, request), manifest.root)
+
+
+def left_out(manifest: Manifest, request: Request) -> dict[str, str]:
+    """Suites that `all` does without, because there is no checkout of them, each with how to get one. By its name it would be a `skip`."""
+    if request.suite != ALL_SUITES:
+        return {}
+    return {suite.name: why for suite in manifest.suites if (why := adapters.missing(suite, manifest.root))}
+
+
 def kernels(manifest: Manifest, request: Request, machine_kernel: str) -> list[str]:
     """The kernels of all chosen suites, each once: modules are built for them before a guest is started."""
     chosen = _chosen(manifest, request)
@@ -68,8 +82,9 @@ def items(session: Session, request: Request, machine_kernel: str) -> list[Item]
 def _chosen(manifest: Manifest, request: Request) -> list[SuiteSpec]:
     """The suites asked for; one with parts stands for these on its own kernels."""
     found = []
+    without = left_out(manifest, request)
     for suite in manifest.suites:
-        if is_asked_for(suite, request.suite):
+        if is_asked_for(suite, request.suite) and suite.name not in without:
             parts = [replace(part, kernels=suite.kernels) for part in manifest.suites if part.name in suite.parts]
             found += parts if suite.parts else [suite]
     return found

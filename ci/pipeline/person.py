@@ -72,6 +72,7 @@ def validate(
     if repeat < 1:
         raise UsageError(f"--repeat {repeat}: expected at least 1")
     known.read(session.manifest)  # its mistakes come before anything is built
+    choices.check(session.manifest, Request(suite, only, cases, settings))
     with _pool(session, guest, require_kvm, kernel, cold=cold, slots=slots, core=core) as pool:
         request = Request(suite, only, cases, settings, pool.spec.kernel if guest or kernel else "")
         guests.ensure_built(session, ",".join(choices.kernels(session.manifest, request, pool.spec.kernel)), features)

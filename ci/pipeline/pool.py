@@ -136,6 +136,10 @@ class Pool:
         self.ready()
         return self._another(name, disks=(disk,))
 
+    def of(self, machine: str) -> Pool:
+        """Another pool for guests of another machine, booted each time: what is wanted seldom is worth no snapshot."""
+        return Pool(self.session, require_kvm=self._require_kvm, machine=machine, cold=True, name=f"{self._name}-{machine}")
+
     def _another(self, name: str, *, core: bool = False, disks: tuple[Disk, ...] = (), kernel: str = "") -> Pool:
         """A pool for guests of the same machine, started from the same files."""
         other = Pool(

@@ -16,7 +16,7 @@ from ci.board import Board
 from ci.errors import InfrastructureError, ProductFailure
 from ci.manifest import ArtifactSpec, KernelSpec, SuiteSpec
 from ci.model import Accelerator, Artifact, Evidence, SuiteResult, Verdict, worst
-from ci.pipeline import choice
+from ci.pipeline import checkouts, choice
 from ci.pipeline.choice import Item, Request
 from ci.pipeline.guests import for_guest, tools
 from ci.pipeline.lives import PoolLives
@@ -25,7 +25,7 @@ from ci.pipeline.slots import distribute
 from ci.record import Stage, plain
 from ci.report import cases as cases_of
 from ci.store import RunFolder, atomic_write
-from ci.validate import known, rates
+from ci.validate import adapters, known, rates
 from ci.validate.known import Ledger
 from ci.validate.power import run_power
 
@@ -42,6 +42,9 @@ def validate(pool: Pool, request: Request | None = None, *, repeat: int = 1) -> 
     manifest = session.manifest
     todo = [replace(item, number=number) for number, item in enumerate(choice.items(session, request, pool.spec.kernel) * repeat)]
     ledger = Ledger(known.read(manifest), whole=not request.cases)
+    for name, why in choice.left_out(manifest, request).items():
+        console.verdict_line(Verdict.SKIP, f"suite {name}: {why}")
+        session.record.skip(f"validate {name}", why, required=False)
     pool.ready_for(list(dict.fromkeys(item.kernel for item in todo)))
     if todo[0].kernel == pool.spec.kernel:
         pool.guest()  # a machine that does not start is no failure of this stage
@@ -112,6 +115,9 @@ class _Work:
         self.board.begin(item.number)
         if not console.interactive():
             console.line(f"{'start':<12}{item.label}")
+        root = pool.session.manifest.root
+        if missing := adapters.missing(item.suite, root):
+            return adapters.skipped(item.suite, item.subject, item.kernel, missing)
         say, ended = partial(self.board.say, item.number), partial(self.board.case, item.number)
         suite = in_time(item.suite, pool.session.manifest.kernel(pool.spec.kernel), pool.guest().accelerator)
         if suite.name == POWER and item.artifact:
@@ -124,6 +130,8 @@ class _Work:
         subjects = [each for each in for_guest(pool.session, pool.spec.kernel) if each[0].name in suite.artifacts] if both else []
         for spec, artifact in subjects or ([item.artifact] if item.artifact else []):
             deployer.deploy(fresh, spec, artifact)
+        if suite.name in adapters.ADAPTERS:
+            suite = checkouts.deploy(pool, suite)
         if suite.name in suites.TOGETHER:
             return suites.run_together(fresh, suite, subjects, run=run, progress=say)
         if item.artifact is None:

@@ -84,10 +84,14 @@ class Transcript:
         self.messages.append(message["message"])
 
     def _end(self, message: dict[str, Any]) -> None:
+        self._found(message)
+        self.current = self.operation = ""
+
+    def _found(self, message: dict[str, Any]) -> None:
+        """A case with its verdict; the one that runs goes on."""
         required = message.get("required", True)
         self.cases.append(Case(message["case"], Verdict(message["verdict"]), message["detail"], message["seconds"], required))
         self.ended(self.cases[-1])
-        self.current = self.operation = ""
 
     def _file(self, message: dict[str, Any]) -> None:
         self.files[message["name"]] = message["text"]

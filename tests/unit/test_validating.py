@@ -34,7 +34,7 @@ class Tries:
 
     def __init__(self, folder: Path, kept: str = "") -> None:
         self.kept, self.discarded = kept, 0
-        self.session = SimpleNamespace(record=SimpleNamespace(run=RunFolder(folder)))
+        self.session = SimpleNamespace(record=SimpleNamespace(run=RunFolder(folder)), manifest=SimpleNamespace(root=folder))
 
     def discard(self) -> None:
         self.discarded += 1
@@ -100,7 +100,7 @@ def test_the_record_says_how_much_of_the_time_was_in_cases() -> None:
 
 def asked(**request: Any) -> tuple[list[str], list[str]]:
     """The suites and kernels of a request."""
-    manifest = cast(Manifest, SimpleNamespace(suites=(*SUITES, DEBUG)))
+    manifest = cast(Manifest, SimpleNamespace(suites=(*SUITES, DEBUG), root=Path()))
     made = Request(**request)
     return [suite.name for suite in choice._chosen(manifest, made)], choice.kernels(manifest, made, "machine")
 
@@ -162,3 +162,25 @@ class TestAskedFor:
     def test_where_nothing_ran_the_reason_for_that_stands(self) -> None:
         nothing = replace(result(Verdict.INFRA), cases=())
         assert validating.with_all(nothing, ("rename",)) == nothing
+
+
+class TestCheckouts:
+    """Suites of checkouts that are not there: a skip by name, which fails the run; left out of `all`, which says so."""
+
+    SUITES = (SUITES[0], SuiteSpec("pjdfstest", ("a",), 1, 1.0, 1.0, on_request=True))
+
+    def test_by_its_name_it_is_skipped_with_the_way_out_and_the_run_fails(self, tmp_path: Path) -> None:
+        doing = validating._Work(Stage("validate"), Ledger(()), (), Board(["pjdfstest on a"]))
+        pool = Tries(tmp_path)
+        doing.one(cast(Pool, pool), Item(self.SUITES[1], "k1", "a", None))
+        (found,) = doing.results
+        assert found.verdict is Verdict.SKIP and found.detail.startswith("not run: no checkout is named: git clone ")
+        with pytest.raises(ProductFailure):
+            validating._judge(Stage("validate"), doing.results)
+
+    def test_all_does_without_it_and_says_so(self, tmp_path: Path) -> None:
+        manifest = cast(Manifest, SimpleNamespace(suites=self.SUITES, root=tmp_path))
+        assert list(choice.left_out(manifest, Request("all"))) == ["pjdfstest"]
+        assert choice.left_out(manifest, Request("pjdfstest")) == choice.left_out(manifest, Request()) == {}
+        assert [suite.name for suite in choice._chosen(manifest, Request("all"))] == ["smoke"]
+        assert [suite.name for suite in choice._chosen(manifest, Request("pjdfstest"))] == ["pjdfstest"]

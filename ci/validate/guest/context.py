@@ -112,6 +112,19 @@ class Context:
         """Something that the host is waiting for; it is progress too."""
         os.write(self._writer, json.dumps({"message": message}).encode() + b"\n")
 
+    def found(self, case: str, verdict: str, detail: str = "", *, required: bool = True) -> None:
+        """A case of its own that was found in what a program printed; it is told beside the one that runs."""
+        self._write({"case": {"case": case, "verdict": verdict, "detail": detail, "seconds": 0.0, "required": required}})
+
+    def keep(self, name: str, text: str) -> None:
+        """A file for the record: what a program printed."""
+        self._write({"file": {"name": name, "text": text}})
+
+    def _write(self, message: dict[str, Any]) -> None:
+        data = json.dumps(message).encode() + b"\n"
+        while data:  # a pipe takes a part of what is long
+            data = data[os.write(self._writer, data) :]
+
     def beside(self, plan: Plan) -> Context:
         """Tools for another mount in the same case; what is done there is told as here."""
         return Context(plan, self._writer)
@@ -158,14 +171,14 @@ class Context:
                 raise Hung(f"waited {limit:g} s in vain until {what}")
             time.sleep(0.02)
 
-    def command(self, argv: list[str]) -> Ended:
-        """Run a command to its end; its output goes to a file, so nobody must drain a pipe."""
+    def command(self, argv: list[str], *, most: int = 65536) -> Ended:
+        """Run a command to its end; its output goes to a file, so nobody must drain a pipe. `most` bytes of it are read."""
         self.op(" ".join(argv))
         log = os.path.join(self.plan.work, "command.log")
         with open(log, "wb") as file:
             code = subprocess.call(argv, stdin=subprocess.DEVNULL, stdout=file, stderr=file, env=environment(self.plan))
         with open(log, encoding="utf-8", errors="backslashreplace") as text:
-            return Ended(code, text.read(65536).strip())
+            return Ended(code, text.read(most).strip())
 
     def must(self, argv: list[str]) -> str:
         """Run a command that must exit 0; returns its output."""

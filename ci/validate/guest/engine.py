@@ -5,8 +5,8 @@ A case that blocks in the kernel cannot stop this: its process is left behind, i
 verdict is `hang`. Everything is told in JSON lines on standard output as it happens, so that the host knows
 the operation in progress even when the guest dies in the middle of it.
 
-Events: hello, begin, operation, beat (one a second), end, file, done. `end` carries the verdict. Small cases that need no process
-each are members of a group (`groups.py`), which has one process for all of them.
+Events: hello, begin, operation, beat (one a second), found (a case in what a program printed), end, file, done. `end` and `found` carry
+the verdict. Small cases that need no process each are members of a group (`groups.py`), which has one process for all of them.
 """
 
 from __future__ import annotations

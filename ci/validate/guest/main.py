@@ -19,7 +19,8 @@ from .machine import mark, throwaway
 from .runner import emit
 from .stacks import members
 
-SUITES = ("smoke", "crash", "power", "faults", "stress", "posix", "vectors")  # each a module, with TABLE or table(plan)
+# Each a module, with TABLE or table(plan).
+SUITES = ("smoke", "crash", "power", "faults", "stress", "posix", "vectors", "pjdfstest", "ltp", "xfstests", "ktap")
 LOG_LIMIT = 256 << 10
 CLEANUP_SECONDS = 3.0
 

@@ -145,6 +145,10 @@ class Runner:
             # Who waits under the same deadline himself says more of it: he is given the time to.
             self._limit = self._plan.operation_deadline * (WATCHED_FACTOR if message.get("watched") else 1)
             emit("operation", case=self._case, operation=self._operation)
+        elif "case" in message:
+            emit("found", **message["case"])
+        elif "file" in message:
+            emit("file", **message["file"])
         elif "message" in message:
             self._since = time.monotonic()
             emit("message", message=message["message"])
