@@ -213,6 +213,37 @@ def test_a_kernel_warning_condemns_a_case_that_passed(guest: SmokeGuest, modules
     assert case(result, "mkdir").verdict is Verdict.PASS
 
 
+def test_sleeping_in_atomic_context_condemns_a_case_that_passed(guest: SmokeGuest, modules: Path, kernel: KernelTarget) -> None:
+    spec, artifact = module(modules, "sleeps_atomic", kernel)
+    guest.deploy(spec, artifact)
+    result = guest.judge(spec, artifact, only=("load", "mount", "unlink", "unmount"))
+    assert result.verdict is Verdict.PANIC
+    assert "K2 BUG: scheduling while atomic: " in result.detail
+    assert case(result, "unlink").verdict is Verdict.PANIC
+    assert case(result, "unlink").detail.endswith("the case itself: pass")
+
+
+@pytest.mark.parametrize(
+    ("defect", "name", "words"),
+    [
+        ("write_lies", "exerciser", "expected"),
+        pytest.param("rename_lost", "churn", "is still there after it was renamed", marks=pytest.mark.soak),
+        pytest.param("truncate_keeps", "exerciser", "expected", marks=pytest.mark.soak),
+    ],
+)
+def test_what_lies_fails_the_suite_stress(
+    guest: SmokeGuest, modules: Path, kernel: KernelTarget, defect: str, name: str, words: str
+) -> None:
+    chosen = SuiteSpec("stress", (), 1, 120.0, 30.0, (("seconds", "2"),))
+    for which, verdict in (("good", Verdict.PASS), (defect, Verdict.FAIL)):
+        spec, artifact = module(modules, which, kernel)
+        guest.deploy(spec, artifact)
+        only = ("load", "mount", name, "unmount")
+        result = run_suite(Since(guest.machine()), chosen, spec, artifact, run=guest.run, only=only)
+        assert case(result, name).verdict is verdict, result.detail
+    assert words in case(result, name).detail
+
+
 def test_objects_that_a_module_leaves_behind_are_a_leak(guest: SmokeGuest, modules: Path, kernel: KernelTarget) -> None:
     spec, artifact = module(modules, "object_leak", kernel)
     guest.deploy(spec, artifact)
@@ -266,3 +297,19 @@ def test_a_guest_that_is_lost_without_a_word_of_its_kernel_is_infra(guest: Smoke
     assert "during: mount: " in result.detail
     assert case(result, "mount").verdict is Verdict.INFRA
     assert {item.verdict for item in result.cases[1:]} == {Verdict.SKIP}
+
+
+def test_a_task_that_the_kernel_calls_hung_is_a_hang_with_the_kernels_own_words(
+    guest: SmokeGuest, modules: Path, kernel: KernelTarget
+) -> None:
+    """The operation's deadline is longer than the kernel's patience: the kernel says it first."""
+    spec, artifact = module(modules, "never_mounts", kernel)
+    guest.deploy(spec, artifact)
+    machine = guest.machine()
+    machine.run(["sh", "-c", "echo 3 >/proc/sys/kernel/hung_task_timeout_secs"], deadline=10, check=True)
+    result = guest.judge(spec, artifact, operation_deadline=15)
+    assert result.verdict is Verdict.HANG
+    assert "K4 INFO: task mount:" in result.detail and "blocked for more than 3 seconds" in result.detail
+    assert case(result, "mount").verdict is Verdict.HANG
+    assert "(zoo_fill_super+0x" in case(result, "mount").detail, "where it waits"
+    guest.discard()  # nobody ever mounts anything there again

@@ -3,6 +3,7 @@
  * A small file system in the page cache, right in every respect that the smoke suite asks for, except for the one
  * defect that a build asks for with ZOO_DEFECT. Every module's file system type is the module's own name.
  */
+#include <linux/completion.h>
 #include <linux/fs.h>
 #include <linux/fs_context.h>
 #include <linux/module.h>
@@ -22,6 +23,9 @@
 #define NEVER_UNLOADS 8	/* K6: a module reference is never dropped */
 #define RENAME_LOST 9	/* rename returns 0 and does nothing */
 #define TRUNCATE_KEEPS 10 /* truncate changes the size, old bytes come back */
+
+#define SLEEPS_ATOMIC 11 /* K2: unlink sleeps where nothing may be scheduled */
+#define NEVER_MOUNTS 12	/* K4: mount waits for what never comes, and cannot be killed */
 
 #define ZOO_MAGIC 0x7a6f6f31
 
@@ -133,6 +137,10 @@ static int zoo_unlink(struct inode *dir, struct dentry *dentry)
 #if ZOO_DEFECT == UNLINK_WARNS
 	WARN_ONCE(1, "zoo: unlink of %pd\n", dentry);
 #endif
+#if ZOO_DEFECT == SLEEPS_ATOMIC
+	preempt_disable(); /* and no preempt_enable(): the scheduler has put the count right when it complained */
+	schedule_timeout_uninterruptible(1);
+#endif
 #if ZOO_DEFECT == INODE_LEAK
 	ihold(d_inode(dentry));
 #endif
@@ -243,6 +251,11 @@ static int zoo_fill_super(struct super_block *sb, struct fs_context *fc)
 #if ZOO_DEFECT == MOUNT_HANG
 	while (!READ_ONCE(release))
 		schedule_timeout_uninterruptible(HZ / 5);
+#endif
+#if ZOO_DEFECT == NEVER_MOUNTS
+	DECLARE_COMPLETION_ONSTACK(never);
+
+	wait_for_completion(&never);
 #endif
 	sb->s_maxbytes = MAX_LFS_FILESIZE;
 	sb->s_blocksize = PAGE_SIZE;
