@@ -6,9 +6,14 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+# A busy machine is no failure: what is slow is found by benchmarks.
+hypothesis.settings.register_profile("vexci", deadline=None)
+hypothesis.settings.load_profile("vexci")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
