@@ -153,6 +153,7 @@ class TestUnits:
         for unit in (PROJECT / "packaging/examples").iterdir():
             name = unit.name.replace("@.", "@data.")  # an instance: a template alone is not looked into
             (folder / name).write_text(unit.read_text().replace("/usr/sbin/vexfs_fuse", str(PROGRAM)).replace(old or "\0", new))
+            (folder / name).chmod(0o644)  # systemd complains of a file that all may write, as it is under umask 0
             names.append(name)
         argv = ["systemd-analyze", "verify", "--man=no", *(f"./{name}" for name in names)]
         return subprocess.run(argv, cwd=folder, capture_output=True, text=True, timeout=60)
