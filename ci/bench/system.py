@@ -124,7 +124,9 @@ def on_device(system: System, device: str) -> System:
     mount = tuple(word.replace(system.volume, device) for word in system.mount)
     pairs = list(zip(mount, [*mount[1:], ""], strict=True))
     drop = {place + step for place, pair in enumerate(pairs) if pair == ("-o", "loop") for step in (0, 1)}
-    make = tuple(tuple(word.replace(system.volume, device) for word in command) for command in system.make)
+    # The first MiB, where they look for each other: a mkfs asks no question of what the last system left.
+    wipe = ("dd", "if=/dev/zero", f"of={device}", "bs=64k", "count=16", "conv=fsync", "status=none")
+    make = (wipe, *(tuple(word.replace(system.volume, device) for word in command) for command in system.make))
     return replace(
         system,
         setup=make,

@@ -13,11 +13,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ci.bench import of_artifact, reference, run
+from ci.bench import of_artifact, on_device, reference, run
 from ci.bench.guest import mounts
 from ci.bench.guest.metadata import main as metadata_main
 from ci.bench.jobs import unpack
 from ci.bench.payload import write
+from ci.bench.systems import ext4
 from ci.bench.workloads import workload
 from ci.bench.workloads.fio import size_bytes
 from ci.errors import InfrastructureError, ProductFailure, UsageError
@@ -234,3 +235,10 @@ def test_a_plain_folder_is_no_mount(tmp_path: Path) -> None:
     device = mounts.device(tmp_path.stat().st_dev)
     with pytest.raises(mounts.NotMounted, match="the folder underneath answers"):
         mounts.prove(tmp_path, "tmpfs", device, device)
+
+
+def test_on_a_device_what_the_last_system_left_is_wiped_before_each_mkfs() -> None:
+    system = on_device(ext4.SYSTEM, "/dev/vdz")
+    wipe, make = system.setup
+    assert wipe[0] == "dd" and "of=/dev/vdz" in wipe and make == ("mkfs.ext4", "-q", "-F", "/dev/vdz")
+    assert system.mount == ("mount", "-t", "ext4", "/dev/vdz", "{mountpoint}") and system.below == ()
