@@ -35,6 +35,6 @@ ns = Collection(
     project.lint,
 )
 ns.add_collection(_collection("ci", whole.ci, whole.ci_matrix, whole.ci_farm, whole.ci_cost))
-ns.add_collection(_collection("release", releases.release, releases.release_verify))
+ns.add_collection(_collection("release", releases.release, releases.release_verify, releases.release_prove))
 ns.add_collection(Collection("image", guests.image_build, guests.image_list))
 ns.add_collection(Collection("vm", guests.vm_up, guests.vm_list, guests.vm_ssh, guests.vm_console, guests.vm_down, guests.vm_prune))

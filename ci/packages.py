@@ -131,6 +131,7 @@ TASKS: dict[str, Wanted] = {
     "ci.cost": NOTHING,
     "release": Wanted(RELEASE, ("base", "release")),
     "release.verify": NOTHING,
+    "release.prove": Wanted((*GUEST, "dpkg-dev"), ("base", "vm")),
     "test": Wanted(TEST, ("base", "vm", "dev", "release")),
     "test --quick": Wanted((*BUILD, *SPECIMENS, *PACKAGES), ("base", "dev", "release")),
 }

@@ -115,18 +115,18 @@ def _packages(folder: Path, built: set[str]) -> Check:
     count, problem = 0, ""
     for path in sorted(folder.glob("*.deb")):
         try:
-            programs = list(_programs(path))
+            found = list(programs(path))
         except (ValueError, tarfile.TarError, EOFError, OSError) as error:
             problem = problem or f"{path.name} is no package: {error}"
             continue
-        for name, digest in programs:
+        for name, digest in found:
             count += 1
             if digest not in built and not problem:
                 problem = f"{path.name} holds {name}, which the statement does not name"
     return _check("R5", "programs in packages", folder, problem, f"{count}, each one that the statement names")
 
 
-def _programs(path: Path) -> Iterator[tuple[str, str]]:
+def programs(path: Path) -> Iterator[tuple[str, str]]:
     """Name and SHA-256 of every executable below /usr/sbin and /usr/bin of a .deb (deb(5): an ar archive)."""
     data = _member(path.read_bytes(), "data.tar")
     with tarfile.open(fileobj=io.BytesIO(data)) as tar:

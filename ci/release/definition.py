@@ -41,10 +41,11 @@ class PackageSpec:
 
 @dataclass(frozen=True)
 class Packaging:
-    """All packages of the project."""
+    """All packages of the project. `machines` are those of the manifest in whose guests they are proved, one for each distribution."""
 
     maintainer: str
     homepage: str
+    machines: tuple[str, ...]
     packages: tuple[PackageSpec, ...]
 
 
@@ -57,7 +58,11 @@ def read(manifest: Manifest) -> Packaging:
     if top.whole("version", least=0) != FORMAT_VERSION and top.has("version"):
         top.problem("version", f"expected {FORMAT_VERSION}, the only format that this tool knows")
     packages = tuple(_package(name, section, manifest) for name, section in top.sections("packages"))
-    found = Packaging(top.text("maintainer"), top.text("homepage"), packages)
+    machines = top.texts("machines")
+    for name in machines:
+        if name not in [machine.name for machine in manifest.machines]:
+            top.problem("machines", f"'{name}' is not defined{nearest(name, [machine.name for machine in manifest.machines])}")
+    found = Packaging(top.text("maintainer"), top.text("homepage"), machines, packages)
     top.finish()
     if top.problems:
         raise ConfigError(path, top.problems)

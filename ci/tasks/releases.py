@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from invoke.context import Context
 
-from ci.tasks.base import JSON, session, task
+from ci.tasks.base import JSON, KVM, session, task
 
 
 @task(
@@ -51,3 +51,23 @@ def release_verify(ctx: Context, folder: str, public_key: str = "", keyring: str
     from ci.pipeline import releasing
 
     releasing.verify(folder, public=public_key, keyring=keyring, unsigned=unsigned)
+
+
+@task(
+    name="prove",
+    help={
+        "folder": "The folder with the release.",
+        "previous": "The folder with the release before: installed first, then upgraded.",
+        "suite": "What must pass on what was installed (a,b).",
+        "machine": "Only on these machines of vexci.yaml (a,b).",
+        **KVM,
+        **JSON,
+    },
+)
+def release_prove(
+    ctx: Context, folder: str, previous: str = "", suite: str = "smoke", machine: str = "", require_kvm: bool = False, json: bool = False
+) -> None:
+    """Install the packages of a release in a clean guest, run the suites on them, upgrade, and remove them without a trace."""
+    from ci.pipeline import proving
+
+    proving.release(session(), folder, previous=previous, suite=suite, machine=machine, require_kvm=require_kvm)

@@ -51,9 +51,11 @@ def make(
     artifact: Artifact,
     only: tuple[str, ...] = (),
     others: Sequence[tuple[ArtifactSpec, Artifact]] = (),
+    path: str = "",
 ) -> dict[str, object]:
-    """What the agent is told, from the manifest alone; `Plan` in guest/context.py is the other end. `others` are deployed, too."""
-    path = identity.guest_path(artifact)
+    """What the agent is told, from the manifest alone; `Plan` in guest/context.py is the other end. `others` are deployed, too. `path`
+    is where the artifact lies in the guest if that is not where deploy puts it."""
+    path = path or identity.guest_path(artifact)
     marker = secrets.token_hex(8)
     mountpoint = f"{MOUNT_FOLDER}/{artifact.name}"
     work = f"{WORK_FOLDER}/{suite.name}-{artifact.name}-{marker}"

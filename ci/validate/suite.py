@@ -39,14 +39,16 @@ def run_suite(
     only: tuple[str, ...] = (),
     others: Sequence[tuple[ArtifactSpec, Artifact]] = (),
     ended: Callable[[Case], None] = lambda case: None,
+    path: str = "",
 ) -> SuiteResult:
     """Run the suite on a deployed artifact. A guest that panics, hangs or is lost is a result too, and raises nothing.
 
     `only` names cases to run; the suite's minimum stands nevertheless. A guest whose kernel had complained before
     gives `infra`: what it says of this artifact would prove nothing. `others` are deployed artifacts that read the same volumes.
+    `path` is where one lies that came into the guest in another way.
     `progress` hears what is being done, `ended` each case at its end.
     """
-    facts = plan.make(suite, spec, artifact, only, others)
+    facts = plan.make(suite, spec, artifact, only, others, path)
     return _Session(machine, suite, _Subject(artifact.name, artifact.target, artifact), run, progress or (lambda _: None), ended).result(
         facts
     )
