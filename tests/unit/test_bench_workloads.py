@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ci.bench import of_artifact, on_device, reference, run
-from ci.bench.guest import mounts
+from ci.bench.guest import listing, mounts
 from ci.bench.guest.metadata import main as metadata_main
 from ci.bench.jobs import unpack
 from ci.bench.payload import write
@@ -164,6 +164,25 @@ def test_the_metadata_loop_counts_what_it_did(tmp_path: Path) -> None:
     steps = json.loads(out.read_text())["steps"]
     assert {step: steps[step]["operations"] for step in steps} == {"create": 7, "stat": 7, "readdir": 140, "rename": 7, "unlink": 7}
     assert not (tmp_path / "part-0").exists()
+
+
+@pytest.mark.parametrize("number", [0, 1, 3000])
+def test_a_folder_is_listed_whole_in_blocks_as_the_kernel_gives_them(tmp_path: Path, number: int) -> None:
+    for index in range(number):
+        (tmp_path / f"{index:040}").touch()
+    found = listing.blocks(str(tmp_path))
+    assert listing.count(found) == number and max(map(len, found)) <= listing.BLOCK
+    assert all(f"{index:040}".encode() in b"".join(found) for index in range(0, number, 7))
+
+
+def test_a_folder_that_cannot_be_listed_raises_and_a_listing_that_lies_is_no_rate(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(NotADirectoryError):
+        listing.blocks(__file__)
+    whole = listing.blocks
+    monkeypatch.setattr(listing, "blocks", lambda folder: whole(folder) if "part" not in folder else whole(str(tmp_path)))
+    out = tmp_path / "out.json"
+    assert metadata_main(["--directory", str(tmp_path), "--files", "7", "--size", "1", "--output", str(out)]) == 1
+    assert not out.exists()
 
 
 def test_the_metadata_loop_ends_with_1_and_no_result_where_the_folder_cannot_be_used(
