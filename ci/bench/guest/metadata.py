@@ -155,12 +155,15 @@ def together(directory: Path, count: int, work: Callable[[Path, Callable[[], obj
     }
 
 
-def main(arguments: list[str]) -> int:
-    """`metadata --directory D --files N --size BYTES --output FILE`; exit 1 with a sentence where an answer is wrong."""
-    parser = argparse.ArgumentParser(prog="metadata")
+def program(name: str, option: str, arguments: list[str], measured: Callable[[Path, int, int, Callable[[], object], float], Steps]) -> int:
+    """A loop's command line: `NAME --directory D --files N --OPTION NUMBER --output FILE`; exit 1 with a sentence where an answer is wrong.
+
+    `measured` gets a worker's folder, the two numbers, what to call before each step, and the pause of the slowed control in seconds.
+    """
+    parser = argparse.ArgumentParser(prog=name)
     parser.add_argument("--directory", type=Path, required=True)
     parser.add_argument("--files", type=int, required=True)
-    parser.add_argument("--size", type=int, required=True)
+    parser.add_argument(f"--{option}", dest="number", type=int, required=True)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--slowed", action="store_true")
     parser.add_argument("--output", type=Path, required=True)
@@ -169,12 +172,17 @@ def main(arguments: list[str]) -> int:
     pause = SLOWED_SECONDS if given.slowed else 0
 
     def work(folder: Path, meet: Callable[[], object]) -> Steps:
-        return measure(folder, given.files, given.size, meet, pause)
+        return measured(folder, given.files, given.number, meet, pause)
 
     try:
         steps = together(given.directory, given.threads, work)
     except (OSError, Wrong) as error:
-        print(f"metadata: {error}", flush=True)
+        print(f"{name}: {error}", flush=True)
         return 1
-    given.output.write_text(json.dumps({"files": given.files, "size": given.size, "steps": steps}, indent=1) + "\n")
+    given.output.write_text(json.dumps({"files": given.files, option: given.number, "steps": steps}, indent=1) + "\n")
     return 0
+
+
+def main(arguments: list[str]) -> int:
+    """The command `metadata`; see `program`, with `--size` in bytes."""
+    return program("metadata", "size", arguments, measure)

@@ -7,9 +7,7 @@ seed gives the same tree everywhere. Writes one JSON file with operations and na
 
 from __future__ import annotations
 
-import argparse
 import ctypes
-import json
 import os
 import random
 import time
@@ -19,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
-from ci.bench.guest.metadata import SLOWED_SECONDS, Steps, Wrong, together
+from ci.bench.guest.metadata import Steps, Wrong, program
 
 Item = TypeVar("Item")
 FILES_A_FOLDER = 12
@@ -134,25 +132,5 @@ def _slowly(items: list[Item], pause: float) -> Iterator[Item]:
 
 
 def main(arguments: list[str]) -> int:
-    """`tree --directory D --files N --seed S --output FILE`; exit 1 with a sentence where an answer is wrong."""
-    parser = argparse.ArgumentParser(prog="tree")
-    parser.add_argument("--directory", type=Path, required=True)
-    parser.add_argument("--files", type=int, required=True)
-    parser.add_argument("--seed", type=int, required=True)
-    parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--slowed", action="store_true")
-    parser.add_argument("--output", type=Path, required=True)
-    given = parser.parse_args(arguments)
-    print("begins", flush=True)
-    pause = SLOWED_SECONDS if given.slowed else 0
-
-    def work(folder: Path, meet: Callable[[], object]) -> Steps:
-        return measure(folder, given.files, given.seed, meet, pause)
-
-    try:
-        steps = together(given.directory, given.threads, work)
-    except (OSError, Wrong) as error:
-        print(f"tree: {error}", flush=True)
-        return 1
-    given.output.write_text(json.dumps({"files": given.files, "seed": given.seed, "steps": steps}, indent=1) + "\n")
-    return 0
+    """The command `tree`; see `program`, with `--seed`."""
+    return program("tree", "seed", arguments, measure)
