@@ -3,13 +3,15 @@
 
 from __future__ import annotations
 
+import functools
 import sys
 from pathlib import Path
 
 import hypothesis
 import pytest
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
 
 # A busy machine is no failure: what is slow is found by benchmarks.
 hypothesis.settings.register_profile("vexci", deadline=None)
@@ -22,15 +24,32 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out soak tests unless asked for, and give each file to one worker, so that its fixtures are made once.
-
-    Files that read the project's own newest record share the group `project`: they must not run side by side.
-    """
+    """Leave out soak tests unless asked for."""
     soak = bool(config.getoption("--soak"))
     left_out = [item for item in items if (item.get_closest_marker("soak") is not None) != soak]
     if left_out:
         config.hook.pytest_deselected(items=left_out)
         items[:] = [item for item in items if item not in set(left_out)]
-    for item in items:
-        if item.get_closest_marker("xdist_group") is None:
-            item.add_marker(pytest.mark.xdist_group(str(item.path)))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> object:
+    """Give each file to one worker, so that its fixtures are made once, and all files of the group `project` to the same.
+
+    Those read the project's own newest record, and must not run side by side. xdist's own `loadgroup` tells the groups by a name
+    that pytest 9.2 no longer lets it change: with these two it deals out tests one by one, and says nothing.
+    """
+    from xdist.scheduler import LoadFileScheduling
+
+    class Files(LoadFileScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            return group(nodeid.split("::", 1)[0])
+
+    return Files(config, log)  # type: ignore[arg-type]
+
+
+@functools.cache
+def group(file: str) -> str:
+    """What a file's tests are dealt out with: `project` where it says that it belongs there, else only themselves."""
+    text = Path(ROOT, file).read_text(encoding="utf-8")
+    return "project" if 'xdist_group("project")' in text else file
