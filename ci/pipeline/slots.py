@@ -12,9 +12,9 @@ from typing import Generic, TypeVar
 
 from ci.errors import UsageError
 from ci.pipeline.pool import Pool
+from ci.pipeline.threads import run_all
 
 Item = TypeVar("Item")
-_LOOK_SECONDS = 0.1
 
 
 def check_slots(slots: int, guest: str = "") -> None:
@@ -94,16 +94,9 @@ class _Waiting(Generic[Item]):
 
 def _in_threads(pools: list[Pool], slot: Callable[[int, Pool], None], problems: list[BaseException]) -> None:
     threads = [threading.Thread(target=slot, args=(number, own), name=f"slot-{number}") for number, own in enumerate(pools, 1)]
-    for thread in threads:
-        thread.start()
-    try:
-        for thread in threads:
-            while thread.is_alive():  # in short waits, so that a signal is seen
-                thread.join(_LOOK_SECONDS)
-    except BaseException as error:
-        problems.append(error)
+
+    def stop() -> None:
         for own in pools:
             own.discard()
-        for thread in threads:
-            thread.join()
-        raise
+
+    run_all(threads, problems, stop)

@@ -16,10 +16,10 @@ from ci.pipeline import farm, hosts
 from ci.pipeline.cells import Cell
 from ci.pipeline.hosts import Host
 from ci.pipeline.session import Session
+from ci.pipeline.threads import run_all
 from ci.report import merge as merging
 from ci.report.merge import Found
 
-_LOOK_SECONDS = 0.2
 MOST_TRIES = 2  # of a cell that the machine spoilt; what was seen of the product is never tried again
 
 
@@ -105,17 +105,7 @@ def _all(there: Sequence[Host], work: Work, root: Path, commit: str, folder: Pat
         ready = threading.Event()
         threads.append(threading.Thread(target=first, args=(host, ready), name=f"{host.name}-push"))
         threads += [threading.Thread(target=slot, args=(host, n, ready), name=f"{host.name}-{n}") for n in range(1, host.slots + 1)]
-    for thread in threads:
-        thread.start()
-    try:
-        for thread in threads:
-            while thread.is_alive():  # in short waits, so that a signal is seen
-                thread.join(_LOOK_SECONDS)
-    except BaseException as error:
-        work.problems.append(error)
-        for thread in threads:
-            thread.join()
-        raise
+    run_all(threads, work.problems)
     if work.problems:
         raise work.problems[0]
 
