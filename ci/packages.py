@@ -62,8 +62,8 @@ NEEDS: dict[str, Need] = {
     "uidmap": Need("uidmap", "lets mmdebstrap work without root", ("newuidmap",)),
     "keyring": Need("debian-archive-keyring", "verifies Debian's packages", files=("/usr/share/keyrings/debian-archive-keyring.gpg",)),
     "ssh": Need("openssh-client", "makes the keys of guests", ("ssh-keygen",)),
-    "flex": Need("flex", "tests configure a kernel's source with it", ("flex",)),
-    "bison": Need("bison", "tests configure a kernel's source with it", ("bison",)),
+    "flex": Need("flex", "configures a kernel's source", ("flex",)),
+    "bison": Need("bison", "configures a kernel's source", ("bison",)),
     "bc": Need("bc", "the build of a kernel computes with it", ("bc",)),
     "perl": Need("perl", "the build of a kernel runs scripts of it", ("perl",)),
     "xz": Need("xz-utils", "unpacks a kernel's source", ("xz",)),
@@ -91,7 +91,7 @@ NEEDS: dict[str, Need] = {
 BUILD = ("git", "gcc", "gcc-12", "libc-dev", "make", "libelf", "pahole", "kmod", "keyring", "sparse")
 IMAGE = ("mmdebstrap", "uidmap", "keyring", "mke2fs", "busybox", "qemu-img", "kmod")
 GUEST = (*IMAGE, "qemu", "libvirtd", "libvirt-qemu", "ssh")
-# Without them a person who asks for a kernel from source is told; the tests try that way with a small tree.
+# Builds a kernel from source. Where a matrix asks for one without `./inv kernels --fetch`, its absence is told (ci/kernels/source.py).
 SOURCE = ("flex", "bison", "bc", "perl", "xz", "tar", "libelf-dev")
 RELEASE = (*BUILD, "dpkg-dev")
 PACKAGES = ("dpkg-dev", "rpm", "lintian", "minisign", "gpg")
@@ -115,7 +115,8 @@ TASKS: dict[str, Wanted] = {
     "build": Wanted(BUILD),
     "verify": Wanted(BUILD),
     "lint": Wanted(BUILD, ("base", "dev")),
-    "kernels": NOTHING,  # one that is built names what it lacks (ci/kernels/source.py)
+    "kernels": NOTHING,
+    "kernels --fetch": Wanted((*BUILD, *SOURCE)),  # it may be one that is built
     "image": Wanted(IMAGE),
     "image.list": NOTHING,
     "vm": _GUEST,
@@ -141,7 +142,7 @@ PYTHON_BUILD: dict[str, tuple[str, ...]] = {"vm": ("gcc", "libc-dev", "libvirt-d
 
 _ONLY_ASK = {"--help", "-h", "--list", "--version", "--complete", "--print-completion-script"}
 _ONLY_ASK_FIRST = {"-l", "-V"}  # behind a task they are the task's own flags
-_QUICK = {"--quick", "-q"}
+_CHANGING = {"--quick": {"--quick", "-q"}, "--fetch": {"--fetch", "-f"}}  # options with which a task needs something else
 
 
 def wanted(arguments: Sequence[str]) -> Wanted:
@@ -149,11 +150,11 @@ def wanted(arguments: Sequence[str]) -> Wanted:
     words = list(arguments[: arguments.index("--")]) if "--" in arguments else list(arguments)
     if any(word.partition("=")[0] in _ONLY_ASK for word in words) or _ONLY_ASK_FIRST.intersection(words[:1]):
         return NOTHING
-    quick = bool(_QUICK.intersection(words))
+    options = [name for name, spelt in _CHANGING.items() if any(word.partition("=")[0] in spelt for word in words)]
     system: dict[str, None] = {}
     python: dict[str, None] = {"base": None}
     for word in words:
-        name = f"{word} --quick" if quick and f"{word} --quick" in TASKS else word
+        name = next((f"{word} {option}" for option in options if f"{word} {option}" in TASKS), word)
         row = TASKS.get(name) or TASKS.get(name.partition(".")[0], NOTHING)
         system.update(dict.fromkeys(row.system))
         python.update(dict.fromkeys(row.python))

@@ -356,6 +356,11 @@ class TestTheTable:
         assert "qemu" not in quick.system and "vm" not in quick.python
         assert "qemu" in packages.wanted(["test"]).system
 
+    def test_a_kernel_that_is_fetched_may_be_one_that_is_built(self) -> None:
+        assert packages.wanted(["kernels"]) == packages.NOTHING
+        for words in (["kernels", "--fetch", "debug"], ["kernels", "--fetch=debug"], ["kernels", "-f", "debug"]):
+            assert {"flex", "bison", "gcc"} <= set(packages.wanted(words).system), words
+
     def test_every_task_is_known_or_needs_nothing(self) -> None:
         listed = subprocess.run(
             [sys.executable, "-m", "invoke", "--list", "--list-format", "flat"], cwd=PROJECT, capture_output=True, text=True, check=True
