@@ -5,7 +5,7 @@
     ./inv build verify        against   the no-op `make` and `cargo build` themselves
     ./inv verify              against   nothing: all artifacts, each of which has a bound
     a cold boot to the first SSH answer, against nothing
-    suites in two slots       against   the same in one
+    a suite in two slots      against   the same in one
     virtme-ng, where it is installed, against nothing: a figure to stand beside
 
 Which commands these are is the caller's to say; nothing here knows them.
@@ -215,11 +215,10 @@ def cold_boot(root: Path, name: str = "bench-boot") -> Measure:
     return Measure("cold-boot", (Command((inv, "vm.up", "--cold", "--name", name), root),), after=(down,))
 
 
-def slots(root: Path) -> Measure:
-    """The suites in two guests at once against one after the other in one; both with a build that has nothing to do."""
-    inv = str(root / "inv")
-    one = Command((inv, "validate"), root)
-    return Measure("slots", (Command((inv, "validate", "--slots", "2"), root),), (one,), "the same suites in one slot")
+def slots(root: Path, suite: str) -> Measure:
+    """A suite in two guests at once against one after the other in one; both with a build that has nothing to do."""
+    one = (str(root / "inv"), "validate", "--suite", suite)
+    return Measure("slots", (Command((*one, "--slots", "2"), root),), (Command(one, root),), f"{suite} in one slot")
 
 
 def virtme(program: str, kernel: Path, scratch: Path) -> Measure:

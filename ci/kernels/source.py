@@ -207,6 +207,9 @@ def _compile(spec: KernelSpec, tree: Path, make: list[str], log: Path, say: Say)
             progress=progress,
             what=f"the kernel '{spec.name}'",
         )
+    except KeyboardInterrupt:  # some gigabytes go away now, which takes its time
+        say(f"  interrupted; removing what was built of the kernel '{spec.name}'")
+        raise
     except Hang as error:  # a kernel that is not the product says nothing about it
         raise InfrastructureError(error.message, hint=error.hint, evidence=error.evidence) from error
     if not done.ok:

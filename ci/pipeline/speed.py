@@ -47,7 +47,7 @@ def bench(session: Session, *, rounds: int, quick: bool = False) -> None:
             tool.plain_list(root, Path(sys.executable).with_name("invoke"), Path(scratch)),
             tool.no_op_build(root, _plain_builds(session)),
             tool.verification(root),
-            *(_with_guests(root, guests[0], Path(scratch)) if guests else []),
+            *(_with_guests(session, guests[0], Path(scratch)) if guests else []),
         ]
         with console.Progress() as progress, progress.item("the tool itself") as item:
             measured = machines.measure(spec, *guests, root=root, run=run, rounds=count, progress=item.say) if guests else []
@@ -84,9 +84,13 @@ def harness(session: Session, *, rounds: int, quick: bool = False) -> None:
             stage.detail += f", {unsure} not shown: repeat on a quieter machine or with more --rounds"
 
 
-def _with_guests(root: Path, boot: Boot, scratch: Path) -> list[tool.Measure]:
-    """What is timed with guests: a cold boot, suites in slots, and virtme-ng where it is to be had."""
-    found = [tool.cold_boot(root), *([tool.slots(root)] if (os.cpu_count() or 1) > 1 else [])]
+def _with_guests(session: Session, boot: Boot, scratch: Path) -> list[tool.Measure]:
+    """What is timed with guests: a cold boot, a suite in slots, and virtme-ng where it is to be had."""
+    root = session.manifest.root
+    found = [tool.cold_boot(root)]
+    suites = [suite for suite in session.manifest.suites if not suite.on_request]
+    if suites and (os.cpu_count() or 1) > 1:  # the suite with the most cases: what is the same in each command weighs least there
+        found.append(tool.slots(root, max(suites, key=lambda suite: suite.minimum).name))
     virtme = _virtme(root)
     return [*found, tool.virtme(virtme, boot.kernel, scratch)] if virtme is not None else found
 
