@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Small real projects for build tests: a crate without dependencies, a module of a few lines."""
+"""Small real projects for build tests, which lie in the zoo: a crate without dependencies, a module of a few lines."""
 
 from __future__ import annotations
 
 import platform
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,40 +14,17 @@ from ci.model import KernelTarget, Kind
 from ci.revision import Revision
 from ci.store import RunFolder
 
-CARGO_TOML = """\
-[package]
-name = "demo"
-version = "0.1.0"
-edition = "2021"
+ZOO = Path(__file__).with_name("zoo")
 
-[features]
-fuse_support = []
 
-[[bin]]
-name = "demo_fuse"
-path = "src/main.rs"
-required-features = ["fuse_support"]
-"""
+def _source(name: str) -> str:
+    """A file of the zoo without its first line, which says its licence."""
+    return (ZOO / name).read_text().partition("\n")[2]
 
-MAIN_RS = r"""
-fn main() {
-    match std::env::args().nth(1).as_deref() {
-        Some("--help") => println!("Usage: demo_fuse"),
-        Some("--version") => println!("{{\"features\": [{}]}}", if cfg!(feature = "fuse_support") { "\"fuse_support\"" } else { "" }),
-        _ => std::process::exit(2),
-    }
-}
-"""
 
-MODULE_C = """\
-#include <linux/module.h>
-static int __init demo_init(void) { return 0; }
-static void __exit demo_exit(void) { }
-module_init(demo_init);
-module_exit(demo_exit);
-MODULE_LICENSE("GPL");
-MODULE_VERSION("0.1.0");
-"""
+CARGO_TOML = _source("crate/Cargo.toml")
+MAIN_RS = _source("crate/src/main.rs")
+MODULE_C = _source("module/demo.c")
 
 DAEMON = ArtifactSpec(
     name="daemon",
@@ -77,7 +55,7 @@ def crate(root: Path) -> Path:
     folder = root / "fuse"
     (folder / "src").mkdir(parents=True)
     (folder / "Cargo.toml").write_text(CARGO_TOML)
-    (folder / "Cargo.lock").write_text('version = 3\n\n[[package]]\nname = "demo"\nversion = "0.1.0"\n')
+    shutil.copy(ZOO / "crate/Cargo.lock", folder)
     (folder / "src/main.rs").write_text(MAIN_RS)
     return folder
 
@@ -86,7 +64,7 @@ def module(root: Path) -> Path:
     """A module that does nothing."""
     folder = root / "kernel"
     folder.mkdir(parents=True)
-    (folder / "Kbuild").write_text("obj-m := demo.o\n")
+    (folder / "Kbuild").write_text(_source("module/Kbuild"))
     (folder / "demo.c").write_text(MODULE_C)
     return folder
 

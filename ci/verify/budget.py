@@ -16,7 +16,8 @@ def checks(subject: Subject) -> list[Check]:
     evidence = (subject.run.evidence("build log", log),) if log.is_file() else ()
     detail = f"{seen} of {budget}"
     if seen > budget:
-        detail = f"{seen} warnings, the budget is {budget}; mend the new ones, they stand in {subject.artifact.log}"
+        many = "1 warning" if seen == 1 else f"{seen} warnings"
+        detail = f"{many}, the budget is {budget}; mend the new ones, they stand in {subject.artifact.log}"
     elif seen < budget:
         detail += f"; lower 'warnings: {budget}' in the manifest to what is needed, it may only shrink"
     return [subject.check("V9", "compiler warnings are within the budget", seen <= budget, detail, *evidence)]

@@ -74,7 +74,7 @@ def test_warnings_over_the_budget_fail_also_when_another_file_is_built(tmp_path:
     (folder / "extra.c").write_text("int demo_extra(int x) { return x; }\n")  # W=1: no previous prototype
     job = builds.job(tmp_path, replace(builds.MODULE, warnings=0), kernel)
     ((id, detail),) = wrong(job)
-    assert id == "V9" and "1 warnings, the budget is 0" in detail and "build/module-" in detail
+    assert id == "V9" and "1 warning, the budget is 0" in detail and "build/module-" in detail
     (folder / "main.c").write_text(builds.MODULE_C.replace("return 0;", "return -19;"))
     again = build.build(builds.job(tmp_path, replace(builds.MODULE, warnings=0), kernel))
     assert again.warnings == 1 and not again.reused

@@ -23,7 +23,14 @@ WORKFLOWS = sorted((PROJECT / ".github/workflows").glob("*.y*ml"))
 CONTINUE = "continue-on-" + "error"
 FORBIDDEN = ["|| " + "true", CONTINUE, "TO" + "DO", "FIX" + "ME", "XX" + "X"]
 # The kernel's own rule: what is linked into it says so. Everything else is Apache.
-KERNEL_CODE = ("kernel/", "tests/zoo/kernel", "tests/zoo/modules/", "examples/adopting/driver/", "examples/adopting/legacy/")
+KERNEL_CODE = (
+    "kernel/",
+    "tests/zoo/kernel",
+    "tests/zoo/module/",
+    "tests/zoo/modules/",
+    "examples/adopting/driver/",
+    "examples/adopting/legacy/",
+)
 # A hint to the user names the habit that this test forbids; one of TAP's own directives is such a word.
 QUOTING = {"ci/build/stamp.py", "ci/validate/guest/results.py", "tests/unit/test_results.py"}
 WITHOUT_SPDX = re.compile(r"(^|/)(LICENSE|\.gitignore|Cargo\.lock)$|^LICENSES/|\.(md|txt|json|golden|log)$|^\.ci/.*\.txt$")
