@@ -132,9 +132,10 @@ TASKS: dict[str, Wanted] = {
     "ci.cost": NOTHING,
     "release": Wanted(RELEASE, ("base", "release")),
     "release.verify": NOTHING,
+    "release.verify --identity": Wanted((), ("base", "sigstore")),
     "release.prove": Wanted((*GUEST, "dpkg-dev"), ("base", "vm")),
-    "test": Wanted(TEST, ("base", "vm", "dev", "release")),
-    "test --quick": Wanted((*BUILD, *SPECIMENS, *PACKAGES), ("base", "dev", "release")),
+    "test": Wanted(TEST, ("base", "vm", "dev", "release", "sigstore")),
+    "test --quick": Wanted((*BUILD, *SPECIMENS, *PACKAGES), ("base", "dev", "release", "sigstore")),
 }
 
 # What must be there to build the libraries of a group from source.
@@ -142,7 +143,8 @@ PYTHON_BUILD: dict[str, tuple[str, ...]] = {"vm": ("gcc", "libc-dev", "libvirt-d
 
 _ONLY_ASK = {"--help", "-h", "--list", "--version", "--complete", "--print-completion-script"}
 _ONLY_ASK_FIRST = {"-l", "-V"}  # behind a task they are the task's own flags
-_CHANGING = {"--quick": {"--quick", "-q"}, "--fetch": {"--fetch", "-f"}}  # options with which a task needs something else
+# Options with which a task needs something else.
+_CHANGING = {"--quick": {"--quick", "-q"}, "--fetch": {"--fetch", "-f"}, "--identity": {"--identity"}}
 
 
 def wanted(arguments: Sequence[str]) -> Wanted:

@@ -39,3 +39,13 @@ def read(root: Path) -> Revision:
     commit, time = head.text().split()
     status = process.run(["git", "-C", root, "status", "--porcelain", "--", "."], limits=Limits(60), stderr=err)
     return Revision(commit, not status.ok or bool(status.text().strip()), int(time))
+
+
+def author(root: Path) -> str:
+    """Who wrote the tree's commit, as `Name <address>`; empty outside git."""
+    if shutil.which("git") is None:
+        return ""
+    err = process.scratch_file("git.err")
+    argv: list[str | Path] = ["git", "-C", root, "show", "-s", "--no-show-signature", "--format=%an <%ae>", "HEAD"]
+    done = process.run(argv, limits=Limits(20), stderr=err)
+    return done.text().strip() if done.ok else ""

@@ -29,6 +29,7 @@ LOCK_FILES: dict[str, tuple[str, ...]] = {
     "vm": ("requirements-build.txt", "requirements-vm.txt"),
     "dev": ("requirements-dev.txt",),
     "release": ("requirements-release.txt",),
+    "sigstore": ("requirements-sigstore.txt",),
 }
 FROM_SOURCE = "requirements-vm.txt"
 

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Runs a workflow file as GitHub does: each job in a clean clone, its steps in order, outputs and kept files handed on.
 
-Only the `run:` steps are run, by the very shell line that stands in the file. Of the actions, those that hand files from one job to
-another are done here (upload-artifact, download-artifact); checkout is the clone; caches and publishing are none of a clone's business.
+Only the `run:` steps are run, by the very shell line that stands in the file. Of the actions, those that hand files from one job or
+run to another are done here (upload-artifact, download-artifact, cache/restore, cache/save); checkout is the clone; caches of what can be
+had again and publishing are none of a clone's business.
 An expression that is not understood is an error, never empty.
 """
 
@@ -23,7 +24,7 @@ import yaml
 
 _EXPRESSION = re.compile(r"\$\{\{\s*(.+?)\s*\}\}")
 _OUTPUT = re.compile(r"^(\w+)<<(\S+)\n(.*?)\n\2$", re.MULTILINE | re.DOTALL)
-_HANDLED = ("actions/upload-artifact", "actions/download-artifact")
+_HANDLED = ("actions/upload-artifact", "actions/download-artifact", "actions/cache/restore", "actions/cache/save")
 _ELSEWHERE = ("actions/checkout", "actions/cache", "github/codeql-action/upload-sarif", "actions/attest-build-provenance")
 _ELSEWHERE += ("softprops/action-gh-release", "actions/upload-pages-artifact", "actions/deploy-pages")
 
@@ -40,7 +41,8 @@ class Ran:
 
 @dataclass
 class Workflow:
-    """A workflow of `project`, run in clones below `folder`. `facts` are the expressions of the event, such as `github.ref_name`."""
+    """A workflow of `project`, run in clones below `folder`. `facts` are expressions with their values: those of the event, such
+    as `github.ref_name`, and outputs of actions that are not done here."""
 
     file: Path
     project: Path
@@ -52,6 +54,7 @@ class Workflow:
         self.outputs: dict[str, dict[str, str]] = {}
         self.ran: list[Ran] = []
         self.artifacts = self.folder / "artifacts"
+        self.kept = 0
 
     def cells(self, name: str) -> list[dict[str, str]]:
         """What the job's matrix expands to; one empty row where it has none."""
@@ -102,17 +105,31 @@ class Workflow:
         if action == _HANDLED[0]:
             source, target = clone / given["path"], self.artifacts / given["name"]
             assert not target.exists(), f"two jobs keep files as {given['name']}"
-            if source.exists():
+            if source.is_file():
+                target.mkdir(parents=True)
+                shutil.copy(source, target)
+            elif source.exists():
                 shutil.copytree(source, target)  # the action follows links too
             else:
                 assert given["if-no-files-found"] != "error", f"{job}: {given['path']} is not there"
         elif action == _HANDLED[1]:
             if "name" in given:
-                shutil.copytree(self.artifacts / given["name"], clone / given["path"])
+                shutil.copytree(self.artifacts / given["name"], clone / given["path"], dirs_exist_ok=True)
             for each in self._kept(given["pattern"]) if "pattern" in given else ():
                 shutil.copytree(each, clone / given["path"] / each.name)
+        elif action == _HANDLED[2]:
+            # The newest of what was kept under a key that begins so; `restore-keys` alone, for its own key is of this run.
+            if (self.folder / "cache").is_dir() and (kept := self.newest(given["restore-keys"])):
+                shutil.copytree(kept, clone / given["path"])
+        elif action == _HANDLED[3]:
+            self.kept += 1
+            shutil.copytree(clone / given["path"], self.folder / "cache" / f"{given['key'].partition('-')[0]}-{self.kept:04}")
         else:
             assert action in _ELSEWHERE, f"{action} is not known here"
+
+    def newest(self, begin: str) -> Path:
+        """What was kept last under a key that begins so."""
+        return max((self.folder / "cache").glob(f"{begin}*"))
 
     def _kept(self, pattern: str) -> Iterator[Path]:
         yield from (each for each in sorted(self.artifacts.iterdir()) if fnmatch.fnmatch(each.name, pattern))

@@ -62,6 +62,11 @@ def save(root: Path, name: str, run: str, commit: str, measured: Sequence[Series
     return path
 
 
+def exists(root: Path, name: str) -> bool:
+    """Whether there is a baseline of that name."""
+    return _path(root, name).is_file()
+
+
 def load(root: Path, name: str) -> list[Series]:
     """The series of a baseline; UsageError where there is none of that name."""
     path = _path(root, name)

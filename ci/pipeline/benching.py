@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from ci import bench as benchmarks
 from ci import console, errors
@@ -31,6 +32,7 @@ class Choice:
     `quick` is for small workloads, `control` for a slowed copy of the first system beside it;
     `servers` are NAME=URL of servers that run already;
     `save` is the name that the numbers are kept under as a baseline, `against` that of the baseline they are judged by.
+    `follow` is both, run after run: where there is none yet, or one that was measured in another way, that is said and no failure.
     """
 
     suite: str = ""
@@ -39,6 +41,7 @@ class Choice:
     control: bool = False
     save: str = ""
     against: str = ""
+    follow: str = ""
     servers: tuple[str, ...] = ()
 
     def benchmarks(self, session: Session) -> list[BenchmarkSpec]:
@@ -68,7 +71,7 @@ class Choice:
 
 def bench(session: Session, pool: Pool | None, choice: Choice | None = None) -> list[Series]:
     """Measure and compare; a system that failed is shown with its reason, and the run then ends with its verdict."""
-    choice = choice or Choice()
+    choice = followed(session.manifest.root, choice or Choice())
     with session.record.stage("bench") as stage, console.group("bench"):
         measured: list[Series] = []
         stage.results["series"] = measured
@@ -102,11 +105,24 @@ def bench(session: Session, pool: Pool | None, choice: Choice | None = None) -> 
             raise errors.of(verdict, f"{failed[0].system}, {failed[0].workload}: {failed[0].failure}")
         if choice.control:
             _require_control(found)
-        _require_no_regression(judgements, choice.against)
+        require_no_regression(judgements, choice.against, another_machine=bool(choice.follow))
         if choice.save:
             kept = benchmarks.baseline.save(session.manifest.root, choice.save, session.record.run.id, session.revision.commit, measured)
             console.line(f"kept as the baseline '{choice.save}': {kept.relative_to(session.manifest.root)}")
     return measured
+
+
+def followed(root: Path, choice: Choice) -> Choice:
+    """What `follow` stands for: judged by the baseline where there is one, and kept as the next."""
+    name = choice.follow
+    if not name:
+        return choice
+    if choice.save or choice.against:
+        raise UsageError("--follow stands for --save and --against", hint="leave these out")
+    if benchmarks.baseline.exists(root, name):
+        return replace(choice, save=name, against=name)
+    console.line(f"there is no baseline '{name}' yet: these numbers become the first, judged by nothing")
+    return replace(choice, save=name)
 
 
 def _keep(session: Session, stage: Stage, measured: list[Series]) -> None:
@@ -130,9 +146,10 @@ def _judge(session: Session, stage: Stage, choice: Choice, measured: list[Series
     return found
 
 
-def _require_no_regression(found: list[Judgement], name: str) -> None:
-    """Nothing that was refused or is missing counts as unchanged."""
-    for change in (Change.REGRESSION, Change.MISSING, Change.REFUSED):
+def require_no_regression(found: list[Judgement], name: str, *, another_machine: bool = False) -> None:
+    """Nothing that was refused or is missing counts as unchanged. Where the next baseline takes the place of this one, `another_machine` of
+    those that a service gives may have measured it: what is refused for that stands in the record, and is no failure."""
+    for change in (Change.REGRESSION, Change.MISSING, *(() if another_machine else (Change.REFUSED,))):
         bad = [item for item in found if item.change is change]
         if bad:
             first = bad[0]

@@ -71,13 +71,21 @@ def named(records: Sequence[Mapping[str, Any]], name: str) -> Mapping[str, Any]:
     return found[0]
 
 
-def make_site(session: Session, folder: str, places: str) -> None:
-    """The site of this project's runs, and of those below `places` (a,b), in `folder`."""
+def make_site(session: Session, folder: str, places: str, newest: int = 0) -> None:
+    """The site of this project's runs, of those below `places` (a,b), and of those that the site in `folder` has already: it is its own
+    history. Of all of them, or of the `newest` so many."""
     root = session.manifest.root
+    if newest < 0:
+        raise UsageError(f"--newest {newest}: a site is about one run at least", hint="leave it out for all runs")
     own = [site.Found(root / store.RUNS_FOLDER / str(record["id"]), record) for record in store.read_records(root)]
     others = merge.collect([Path(place) for place in places.split(",") if place], "--records") if places else []
-    found = {str(each.record["id"]): each for each in [*(site.Found(other.folder, other.record) for other in others), *own]}
+    earlier = merge.collect([Path(folder)], "--site") if (Path(folder) / site.MARK).is_file() else []
+    all_of_them = [*(site.Found(other.folder, other.record) for other in (*earlier, *others)), *own]
+    found = {str(each.record["id"]): each for each in all_of_them}
     if not found:
         raise UsageError("there is no run to make a site of", hint="./inv build verify makes one; --records DIR takes those of others")
-    page = site.write(list(found.values()), Path(folder).absolute())
-    console.line(f"wrote {page}, from {len(found)} runs")
+    kept = [found[id] for id in sorted(found)[-newest:]]
+    page = site.write(kept, Path(folder).absolute())
+    console.line(
+        f"wrote {page}, from {len(kept)} runs" + (f" ({len(found) - len(kept)} older ones left out)" if len(kept) < len(found) else "")
+    )

@@ -7,7 +7,8 @@ import datetime
 import os
 import shutil
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -57,16 +58,23 @@ def release(session: Session, wanted: Wanted) -> None:
     artifacts.verify(session)
     _refuse(gate.foreign(records, commit, {(each.name, each.target): each.sha256 for each in built}))
     with session.record.stage("release") as stage, console.group("release"):
-        aside = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=_parent(target)))
-        with leftovers.entry("folder", aside.name, {"path": str(aside)}):
-            try:
-                _make(session, packaging, version, built, records, aside, prebuilt=wanted.prebuilt)
-                papers.sign(aside, wanted.key, f"{manifest.project} {version}")
-                aside.chmod(0o755)
-                os.rename(aside, target)
-            finally:
-                shutil.rmtree(aside, ignore_errors=True)
+        with _aside(_parent(target), f".{target.name}-") as aside:
+            _make(session, packaging, version, built, records, aside, prebuilt=wanted.prebuilt)
+            papers.sign(aside, wanted.key, f"{manifest.project} {version}")
+            aside.chmod(0o755)
+            os.rename(aside, target)
         _show(session, stage, target, signed=bool(wanted.key.minisign or wanted.key.gpg))
+
+
+@contextmanager
+def _aside(parent: Path, prefix: str) -> Iterator[Path]:
+    """A folder that is gone when the body ends, and where this process is killed, when the next one starts."""
+    folder = Path(tempfile.mkdtemp(prefix=prefix, dir=parent))
+    with leftovers.entry("folder", folder.name, {"path": str(folder)}):
+        try:
+            yield folder
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def _parent(target: Path) -> Path:
@@ -103,10 +111,10 @@ def _make(
         paths = [f"{os.path.relpath(place, manifest.root)}/{each}" for each in names]
         strip = f"{os.path.relpath(place, manifest.root)}/"
         sources.tarball(manifest.root, paths, below, folder / f"{below}.tar.gz", time=revision.time, strip=strip)
-    with tempfile.TemporaryDirectory(prefix="vexci-packages-") as scratch:
+    with _aside(Path(tempfile.gettempdir()), "vexci-packages-") as scratch:
         for spec in packaging.packages:
             for kind in FORMATS:
-                made = package.build(packaging, spec, kind, contents, work=Path(scratch, f"{spec.name}-{kind}"), target=folder)
+                made = package.build(packaging, spec, kind, contents, work=scratch / f"{spec.name}-{kind}", target=folder)
                 console.verdict_line(Verdict.PASS, made.name)
     for artifact in built:
         _papers_of(session, artifact, folder, prebuilt=prebuilt)
@@ -158,7 +166,7 @@ def _papers_of(session: Session, artifact: Artifact, folder: Path, *, prebuilt: 
 
 def _show(session: Session, stage: Stage, target: Path, *, signed: bool) -> None:
     """What was made, checked as a stranger would."""
-    stage.checks += check.verify(target, unsigned=True)
+    stage.checks += check.verify(target, check.Trust(unsigned=True))
     files = sorted(target.iterdir())
     stage.results["files"] = {path.name: store.sha256_file(path) for path in files}
     stage.detail = f"{len(files)} files in {target}" + ("" if signed else ", not signed: --key FILE or --gpg-key NAME signs them")
@@ -166,9 +174,9 @@ def _show(session: Session, stage: Stage, target: Path, *, signed: bool) -> None
     console.line(stage.detail)
 
 
-def verify(folder: str, *, public: str, keyring: str, unsigned: bool) -> None:
+def verify(folder: str, trust: check.Trust) -> None:
     """Check a downloaded release; every check is shown, then the first failure decides."""
-    checks = check.verify(Path(folder), public=public, keyring=keyring, unsigned=unsigned)
+    checks = check.verify(Path(folder), trust)
     _decide(checks)
     console.verdict_line(Verdict.PASS, f"{folder} is the release that it says it is")
 

@@ -7,32 +7,42 @@ import hashlib
 import io
 import json
 import tarfile
+import zlib
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from ci import store
 from ci.errors import UsageError
 from ci.model import Check, Verdict
-from ci.release import papers
+from ci.release import papers, rpm, sigstore
+from ci.release.sigstore import Signer
 
 SBOM_SUFFIX = ".sbom.cdx.json"
+_NOBODY = "nobody to trust was named: --public-key FILE (minisign), --keyring FILE (gpg) or --identity OWNER/REPOSITORY (sigstore)"
+_NOBODY += "; --unsigned leaves this out"
 _AR_MAGIC = b"!<arch>\n"
 _PROGRAM = 0o111
 
 
-def verify(folder: Path, *, public: str = "", keyring: str = "", unsigned: bool = False) -> list[Check]:
+@dataclass(frozen=True)
+class Trust:
+    """Whom a stranger trusts: the file of a minisign key, one of gpg keys, who signs by sigstore; `unsigned` is nobody, on request."""
+
+    public: str = ""
+    keyring: str = ""
+    signer: Signer = field(default_factory=Signer)
+    unsigned: bool = False
+
+
+def verify(folder: Path, trust: Trust) -> list[Check]:
     """One check for each thing that a stranger can look at: sums, signature, statement, bills of materials, what the packages hold."""
     if not folder.is_dir():
         raise UsageError(f"{folder} is no folder", hint="name the folder with the downloaded files")
     wanted = papers.sums(folder)
-    checks = [_sums(folder, wanted)]
-    if unsigned:
-        checks.append(Check("R2", "signature", folder.name, Verdict.SKIP, "left out on request (--unsigned)", required=False))
-    else:
-        problem = papers.signature_problem(folder, public, keyring)
-        checks.append(_check("R2", "signature", folder, problem, "made by the given key"))
     statement, problem = _statement(folder, wanted)
+    checks = [_sums(folder, wanted), *_signatures(folder, trust, _version(statement))]
     checks.append(_check("R3", "statement", folder, problem, f"{len(wanted) - 1} files, commit {_commit(statement)}"))
     bills, problem = _bills(folder)
     built = {row["digest"].get("sha256") for row in _dependencies(statement)} - {None}
@@ -44,12 +54,33 @@ def verify(folder: Path, *, public: str = "", keyring: str = "", unsigned: bool 
     return checks
 
 
+def _signatures(folder: Path, trust: Trust, version: str) -> list[Check]:
+    """A check for each signature that there is somebody to trust for; what is there and was not looked at is said."""
+    if trust.unsigned:
+        return [Check("R2", "signature", folder.name, Verdict.SKIP, "left out on request (--unsigned)", required=False)]
+    found = []
+    if trust.public:
+        found.append(_check("R2", "signature", folder, papers.minisign_problem(folder, trust.public), "made by the given key"))
+    if trust.keyring:
+        found.append(_check("R2", "signature", folder, papers.gpg_problem(folder, trust.keyring), "made by a key of the given keyring"))
+    if trust.signer.identity:
+        good = f"made by {trust.signer.certified(version)}, as {trust.signer.issuer} says"
+        found.append(_check("R2", "sigstore signature", folder, sigstore.problem(folder, trust.signer, version), good))
+    if not found:
+        return [_check("R2", "signature", folder, _NOBODY, "")]
+    bundle = sigstore.bundle_of(folder)
+    if bundle is not None and not trust.signer.identity:
+        detail = f"{bundle.name} is there and was not looked at: --identity says who must have signed it"
+        found.append(Check("R2", "sigstore signature", folder.name, Verdict.SKIP, detail, required=False))
+    return found
+
+
 def _check(id: str, name: str, folder: Path, problem: str, good: str) -> Check:
     return Check(id, name, folder.name, Verdict.FAIL if problem else Verdict.PASS, problem or good)
 
 
 def _sums(folder: Path, wanted: dict[str, str]) -> Check:
-    present = {path.name for path in folder.iterdir()} - {papers.SUMS, papers.MINISIGN, papers.GPG}
+    present = {path.name for path in folder.iterdir()} - {papers.SUMS, papers.MINISIGN, papers.GPG, *papers.SIGSTORE}
     missing, foreign = sorted(set(wanted) - present), sorted(present - set(wanted))
     wrong = [name for name, digest in wanted.items() if name in present and _digest(folder / name) != digest]
     problem = ""
@@ -91,6 +122,11 @@ def _dependencies(statement: dict[str, Any]) -> list[dict[str, Any]]:
     return rows
 
 
+def _version(statement: dict[str, Any]) -> str:
+    version: str = statement.get("predicate", {}).get("buildDefinition", {}).get("externalParameters", {}).get("version", "")
+    return version
+
+
 def _commit(statement: dict[str, Any]) -> str:
     return next((row["digest"]["gitCommit"][:12] for row in _dependencies(statement) if "gitCommit" in row["digest"]), "unknown")
 
@@ -111,12 +147,13 @@ def _bills(folder: Path) -> tuple[dict[str, str], str]:
 
 
 def _packages(folder: Path, built: set[str]) -> Check:
-    """Each program in each .deb must be one that the statement names."""
+    """Each program in each package must be one that the statement names."""
     count, problem = 0, ""
-    for path in sorted(folder.glob("*.deb")):
+    readers = [(path, programs) for path in sorted(folder.glob("*.deb"))] + [(path, rpm.programs) for path in sorted(folder.glob("*.rpm"))]
+    for path, read in readers:
         try:
-            found = list(programs(path))
-        except (ValueError, tarfile.TarError, EOFError, OSError) as error:
+            found = list(read(path))
+        except (ValueError, tarfile.TarError, EOFError, OSError, zlib.error) as error:
             problem = problem or f"{path.name} is no package: {error}"
             continue
         for name, digest in found:

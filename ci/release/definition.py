@@ -3,9 +3,12 @@
 
 from __future__ import annotations
 
+import re
+import urllib.parse
 from dataclasses import dataclass
 from pathlib import Path
 
+from ci import revision
 from ci.errors import UsageError
 from ci.manifest import Manifest
 from ci.model import Kind
@@ -14,6 +17,8 @@ from ci.reader import ConfigError, Section, load, nearest
 FILE = "packaging/packages.yaml"
 FORMATS = ("deb", "rpm")
 FORMAT_VERSION = 1
+_PERSON = re.compile(r"[^<>@]+ <[^<>@\s]+@[^<>@\s]+>")
+_RESERVED = ("example", "invalid", "localhost", "test", "local")
 SCRIPTS = ("postinstall", "preremove")
 
 
@@ -41,7 +46,10 @@ class PackageSpec:
 
 @dataclass(frozen=True)
 class Packaging:
-    """All packages of the project. `machines` are those of the manifest in whose guests they are proved, one for each distribution."""
+    """All packages of the project. `machines` are those of the manifest in whose guests they are proved, one for each distribution.
+
+    `maintainer` is `Name <address>`, of the commit's author where the file names nobody; `homepage` may be empty.
+    """
 
     maintainer: str
     homepage: str
@@ -62,11 +70,35 @@ def read(manifest: Manifest) -> Packaging:
     for name in machines:
         if name not in [machine.name for machine in manifest.machines]:
             top.problem("machines", f"'{name}' is not defined{nearest(name, [machine.name for machine in manifest.machines])}")
-    found = Packaging(top.text("maintainer"), top.text("homepage"), machines, packages)
+    found = Packaging(_maintainer(top, manifest.root), _homepage(top), machines, packages)
     top.finish()
     if top.problems:
         raise ConfigError(path, top.problems)
     return found
+
+
+def _maintainer(top: Section, root: Path) -> str:
+    """Who answers for the packages. A name that a template has is a mistake: nobody could ever write to it."""
+    given = top.text("maintainer", "")
+    if given and (not _PERSON.fullmatch(given) or _nobody(given.rpartition("@")[2].rstrip(">"))):
+        top.problem("maintainer", f"'{given}' is nobody to write to; expected 'Name <address>', or nothing for the commit's author")
+    author = given or revision.author(root)
+    if not author:
+        top.problem("maintainer", "is missing, and git knows no author: expected 'Name <address>'")
+    return author
+
+
+def _homepage(top: Section) -> str:
+    given = top.text("homepage", "")
+    if given and (not given.startswith(("https://", "http://")) or _nobody(urllib.parse.urlsplit(given).hostname or "")):
+        top.problem("homepage", f"'{given}' is no page that somebody has; expected an address, or nothing")
+    return given
+
+
+def _nobody(host: str) -> bool:
+    """Whether a host is reserved so that nobody has it (RFC 2606, RFC 6761)."""
+    labels = host.lower().split(".")
+    return labels[-1] in _RESERVED or (labels[-2:-1] == ["example"] and labels[-1] in ("com", "net", "org"))
 
 
 def _package(name: str, section: Section, manifest: Manifest) -> PackageSpec:

@@ -98,7 +98,7 @@ def _config(
         "section": spec.section,
         "priority": "optional",
         "maintainer": packaging.maintainer,
-        "homepage": packaging.homepage,
+        **({"homepage": packaging.homepage} if packaging.homepage else {}),
         "license": spec.license,
         "description": text.strip(),
         "mtime": mtime,
@@ -183,8 +183,8 @@ def _copyright(packaging: Packaging, spec: PackageSpec, contents: Contents) -> s
     place = f"/usr/share/common-licenses/{name}" if spec.license in _COMMON_LICENSES else ""
     owner = packaging.maintainer.partition(" <")[0]
     where = f" On Debian systems the licence is in\n {place}." if place else ""
+    source = f"Source: {packaging.homepage}\n" if packaging.homepage else ""
     return (
-        "Format: https://www.debian.org/doc/packaging-manuals/copyright-format/1.0/\n"
-        f"Source: {packaging.homepage}\n\n"
+        f"Format: https://www.debian.org/doc/packaging-manuals/copyright-format/1.0/\n{source}\n"
         f"Files: *\nCopyright: {contents.date.year} {owner}\nLicense: {name}\n{where}\n"
     )

@@ -18,6 +18,8 @@ from ci.provenance.statement import BUILDER, PREDICATE, STATEMENT
 
 SUMS = "SHA256SUMS"
 MINISIGN, GPG = f"{SUMS}.minisig", f"{SUMS}.asc"
+# What sigstore's own client calls its bundle, and what GitHub's action for attestations does.
+SIGSTORE = (f"{SUMS}.sigstore.json", "attestation.json")
 BUILD_TYPE = "urn:vexci:release:v1"
 STATEMENT_SUFFIX = ".provenance.intoto.json"
 SECONDS = 60.0
@@ -103,16 +105,17 @@ def _signed(argv: Sequence[str | Path], made: Path) -> None:
         raise InfrastructureError(f"{argv[0]} did not sign ({process.describe_returncode(done)})", hint="see what it said above")
 
 
-def signature_problem(folder: Path, public: str, keyring: str) -> str:
-    """Why the signature does not show who signed; empty where it does. `public` is a minisign key file, `keyring` one of gpg."""
-    if public:
-        argv: list[str | Path] = ["minisign", "-V", "-q", "-p", public, "-x", folder / MINISIGN, "-m", folder / SUMS]
-        return _refusal(argv, folder / MINISIGN, public)
-    if keyring:
-        program = "gpgv" if shutil.which("gpgv") else "gpg"
-        words = ["--keyring", str(Path(keyring).absolute())] + (["--verify"] if program == "gpg" else [])
-        return _refusal([program, *words, folder / GPG, folder / SUMS], folder / GPG, keyring)
-    return "no key was given: --public-key FILE (minisign) or --keyring FILE (gpg); --unsigned leaves this out"
+def minisign_problem(folder: Path, public: str) -> str:
+    """Why the signature is not that of this public key file; empty where it is."""
+    argv: list[str | Path] = ["minisign", "-V", "-q", "-p", public, "-x", folder / MINISIGN, "-m", folder / SUMS]
+    return _refusal(argv, folder / MINISIGN, public)
+
+
+def gpg_problem(folder: Path, keyring: str) -> str:
+    """Why the signature is not that of a key in this keyring file; empty where it is."""
+    program = "gpgv" if shutil.which("gpgv") else "gpg"
+    words = ["--keyring", str(Path(keyring).absolute())] + (["--verify"] if program == "gpg" else [])
+    return _refusal([program, *words, folder / GPG, folder / SUMS], folder / GPG, keyring)
 
 
 def _refusal(argv: Sequence[str | Path], signature: Path, key: str) -> str:

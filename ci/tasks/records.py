@@ -15,6 +15,7 @@ from ci.tasks.base import session, task
         "compare": "Judge two runs beside each other: --compare RUN1 RUN2.",
         "site": "Write a static site about all recorded runs into this folder: states, trends, flaky tests, when failures appeared.",
         "records": "With --site, also the records below these folders (a,b).",
+        "newest": "With --site, only the newest so many runs; 0 for all.",
         "merge": "Join the records below these folders (a,b), those of ci.matrix's cells, into one with one verdict.",
     },
     iterable=("compare",),
@@ -27,6 +28,7 @@ def report(
     merge: str = "",
     site: str = "",
     records: str = "",
+    newest: int = 0,
 ) -> None:
     """Write summary.md, report.html and the numbers as CSV and JSON from a run's record; nothing is run again."""
     from ci.errors import UsageError
@@ -37,10 +39,10 @@ def report(
             raise UsageError(
                 f"report --{name} stands alone", hint="leave out --run-id, --executive, --compare and the other one of --merge and --site"
             )
-    if records and not site:
-        raise UsageError("report --records goes with --site DIR", hint="--merge names the folders that it joins itself")
+    if (records or newest) and not site:
+        raise UsageError("report --records and --newest go with --site DIR", hint="--merge names the folders that it joins itself")
     if site:
-        past.make_site(session(), site, records)
+        past.make_site(session(), site, records, newest)
         return
     if merge:
         farm.merge(session(), merge)

@@ -43,14 +43,29 @@ def release(
         "folder": "The folder with the downloaded files.",
         "public-key": "The public key file (minisign) that it must be signed with.",
         "keyring": "The keyring file (gpg) with the key that it must be signed with.",
+        "identity": "Who must have signed it by sigstore: OWNER/REPOSITORY on GitHub, or the certificate's whole identity.",
+        "issuer": "Who vouches for that identity (an OpenID Connect issuer); GitHub's where none is named.",
+        "trusted-root": "The file with sigstore's keys; those that the library brings where none is named.",
         "unsigned": "Do not look at the signature.",
     },
 )
-def release_verify(ctx: Context, folder: str, public_key: str = "", keyring: str = "", unsigned: bool = False) -> None:
+def release_verify(
+    ctx: Context,
+    folder: str,
+    public_key: str = "",
+    keyring: str = "",
+    identity: str = "",
+    issuer: str = "",
+    trusted_root: str = "",
+    unsigned: bool = False,
+) -> None:
     """Check a downloaded release: hashes, signature, provenance, bills of materials, and what the packages hold."""
     from ci.pipeline import releasing
+    from ci.release.check import Trust
+    from ci.release.sigstore import GITHUB_ISSUER, Signer
 
-    releasing.verify(folder, public=public_key, keyring=keyring, unsigned=unsigned)
+    signer = Signer(identity, issuer or GITHUB_ISSUER, trusted_root)
+    releasing.verify(folder, Trust(public_key, keyring, signer, unsigned))
 
 
 @task(

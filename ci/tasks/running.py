@@ -120,6 +120,7 @@ def bisect(
         "control": "Also measure a slowed copy of the first system, which must show up as slower.",
         "save": "Keep the numbers as the baseline of this name.",
         "against": "Judge the numbers against the baseline of this name: a regression fails the run.",
+        "follow": "Both, run after run: judge by this baseline where it was measured alike, and keep the numbers as the next.",
         "server": "Measure a server that runs already: --server qdrant-server=http://127.0.0.1:6333.",
         "guest": "Use this running guest (see vm.up) instead of a fresh one.",
         **KVM,
@@ -136,6 +137,7 @@ def bench(
     control: bool = False,
     save: str = "",
     against: str = "",
+    follow: str = "",
     server: list[str] | None = None,
     guest: str = "",
     require_kvm: bool = False,
@@ -146,7 +148,7 @@ def bench(
     from ci.pipeline import person
     from ci.pipeline.benching import Choice
 
-    choice = Choice(suite, rounds, quick, control, save, against, tuple(server or ()))
+    choice = Choice(suite, rounds, quick, control, save, against, follow, tuple(server or ()))
     person.bench(session(), choice, guest=guest, require_kvm=require_kvm, cold=cold)
 
 

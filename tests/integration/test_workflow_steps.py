@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -80,10 +81,30 @@ def test_a_tag_whose_cells_left_no_record_is_not_released(tagged: Path, tmp_path
 
 
 @pytest.mark.soak
+@pytest.mark.timeout(1800)
+def test_the_site_of_a_night_holds_the_nights_before(committed: Path, tmp_path: Path) -> None:
+    facts = {"github.run_id": "1"}
+    flow = Workflow(WORKFLOWS / "nightly.yml", committed, tmp_path, facts)
+    seen = []
+    for _ in range(2):
+        shutil.rmtree(flow.artifacts, ignore_errors=True)
+        (step,) = flow.run("matrix")
+        assert step.returncode == 0, step.output
+        shutil.copytree(flow.artifacts / "runs-matrix", flow.artifacts / "night-merged", symlinks=True)  # a record is a record
+        (step,) = flow.run("site")
+        assert step.returncode == 0, step.output
+        seen.append({path.parent.name for path in (flow.newest("site-") / "runs").glob("*/record.json")})
+    assert len(seen[0]) == 1 and len(seen[1]) == 2 and seen[0] < seen[1], seen
+
+
+@pytest.mark.soak
 @pytest.mark.timeout(4 * 3600)
 @pytest.mark.parametrize("name", ["ci.yml", "release.yml"])
 def test_every_job_of_it_passes_in_clean_clones(tagged: Path, tmp_path: Path, name: str) -> None:
-    flow = Workflow(WORKFLOWS / name, tagged, tmp_path, {BASE: head(tagged, "HEAD~5"), "github.ref_name": TAG})
+    signature = tmp_path / "attestation.json"
+    signature.write_text("{}")  # GitHub alone can sign
+    facts = {BASE: head(tagged, "HEAD~5"), "github.ref_name": TAG, "steps.attest.outputs.bundle-path": str(signature)}
+    flow = Workflow(WORKFLOWS / name, tagged, tmp_path, facts)
     for job in flow.jobs:
         for row in flow.cells(job):
             for ran in flow.run(job, row):

@@ -3,11 +3,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
+from ci.bench import baseline
+from ci.bench.baseline import Change, Judgement
 from ci.bench.compare import Comparison, Finding
+from ci.errors import ProductFailure, UsageError
 from ci.model import Series, Verdict
-from ci.pipeline.benching import sentences, show_series
+from ci.pipeline.benching import Choice, followed, require_no_regression, sentences, show_series
 
 pytestmark = pytest.mark.unit
 
@@ -54,3 +59,34 @@ def test_what_is_missing_for_one_reason_is_one_row(capsys: pytest.CaptureFixture
         ["skip", "vectors", "disk", "qdrant"],
         ["pass", "vectors", "search", "qdrant"],
     ]
+
+
+class TestFollow:
+    """Night after night: what there is not yet, or was measured on another machine, is said; a regression fails."""
+
+    def test_the_first_night_is_judged_by_nothing_and_kept(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        choice = followed(tmp_path, Choice(follow="nightly"))
+        assert (choice.against, choice.save) == ("", "nightly") and "no baseline 'nightly' yet" in capsys.readouterr().out
+
+    def test_the_next_is_judged_by_it_and_takes_its_place(self, tmp_path: Path) -> None:
+        baseline.save(tmp_path, "nightly", "run", "c0ffee", [Series("mine", "w", "m", "ms", "lower", (1.0, 2.0), {})])
+        choice = followed(tmp_path, Choice(follow="nightly"))
+        assert (choice.against, choice.save) == ("nightly", "nightly")
+
+    def test_it_does_not_go_with_what_it_stands_for(self, tmp_path: Path) -> None:
+        with pytest.raises(UsageError, match="stands for"):
+            followed(tmp_path, Choice(follow="nightly", save="other"))
+        with pytest.raises(UsageError, match="cannot be the name"):
+            followed(tmp_path, Choice(follow="../nightly"))
+
+    def test_another_machine_is_no_failure_and_everything_else_is(self) -> None:
+        def of(change: Change) -> list[Judgement]:
+            return [Judgement("mine", "w", "m", change, "why")]
+
+        require_no_regression(of(Change.REFUSED), "nightly", another_machine=True)
+        with pytest.raises(UsageError, match="refused"):
+            require_no_regression(of(Change.REFUSED), "nightly")
+        with pytest.raises(UsageError, match="missing"):
+            require_no_regression(of(Change.MISSING), "nightly", another_machine=True)
+        with pytest.raises(ProductFailure, match="regression"):
+            require_no_regression(of(Change.REGRESSION), "nightly", another_machine=True)

@@ -4,13 +4,17 @@
 from __future__ import annotations
 
 import copy
+import json
+import shutil
 from datetime import datetime, timezone
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from ci.errors import UsageError
+from ci.pipeline import past as pages
 from ci.report import past, site
 from ci.report.between import between
 from ci.report.selection import Selection, kernels, selection
@@ -231,6 +235,22 @@ class TestSite:
         site.write(self.found(tmp_path, run(base, 2)), folder)
         assert [path.name[:8] for path in (folder / "runs").iterdir()] == ["20261102"]
         assert [path.name for path in tmp_path.iterdir()] == ["site"]
+
+    def test_it_is_its_own_history_of_the_newest_so_many(self, tmp_path: Path, base: dict[str, Any]) -> None:
+        session = SimpleNamespace(manifest=SimpleNamespace(root=tmp_path / "project"))
+        nights, folder = [run(base, day) for day in (1, 2, 3)], tmp_path / "site"
+
+        def made(night: dict[str, Any], newest: int = 0) -> set[str]:
+            shutil.rmtree(tmp_path / "night", ignore_errors=True)
+            (tmp_path / "night").mkdir()
+            (tmp_path / "night/record.json").write_text(json.dumps(night))
+            pages.make_site(session, str(folder), str(tmp_path / "night"), newest)
+            return {path.parent.name for path in folder.glob("runs/*/record.json")}
+
+        assert [len(made(night)) for night in nights] == [1, 2, 3]
+        assert made(nights[0], 2) == {night["id"] for night in nights[1:]}
+        with pytest.raises(UsageError, match="one run at least"):
+            made(nights[0], -1)
 
     def test_what_a_record_says_is_shown_as_text(self, tmp_path: Path, base: dict[str, Any]) -> None:
         data = run(base, 1, case="fail")

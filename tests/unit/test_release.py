@@ -6,6 +6,7 @@ The packages here are real ones of a small project: a program that is on every m
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 import subprocess
@@ -22,7 +23,7 @@ from ci.errors import UsageError, VexciError
 from ci.manifest import Manifest, SuiteSpec
 from ci.model import Check, Verdict
 from ci.reader import ConfigError
-from ci.release import check, definition, gate, needs, notes, package, papers, sources
+from ci.release import check, definition, gate, needs, notes, package, papers, rpm, sources
 from ci.release.definition import Packaging
 from ci.release.package import Contents
 from ci.release.papers import Key
@@ -34,6 +35,7 @@ PROJECT = Path(__file__).resolve().parents[2]
 COMMIT = "4be1c0de" * 5
 TIME = 1_780_000_000
 PROGRAM = Path("/usr/bin/true")
+PROGRAMS = ("vexfs_fuse", "mkfs.vexfs", "fsck.vexfs", "dump.vexfs")
 
 
 @pytest.fixture(scope="module")
@@ -101,6 +103,15 @@ class TestPackages:
         assert "libc.so.6()(64bit)" in needed and "libc.so.6(GLIBC_2.34)(64bit)" in needed and "fuse3" in needed
         assert "/usr/sbin/vexfs_fuse" in output("rpm", "-qp", "--list", rpm)
         assert "NOT OK" not in output("rpm", "-K", "--nosignature", rpm)
+
+    def test_an_rpm_is_read_as_rpm_itself_reads_it(self, made: tuple[Path, Path]) -> None:
+        for path in made[0].glob("*.rpm"):
+            assert rpm.identity(path) == tuple(output("rpm", "-qp", "--qf", "%{NAME} %{VERSION}-%{RELEASE}", path).split(" "))
+            dumped = [line.split() for line in output("rpm", "-qp", "--dump", path).splitlines()]
+            wanted = {row[0]: row[3] for row in dumped if row[4].startswith("0100")}
+            assert {name: hashlib.sha256(data).hexdigest() for name, _, data in rpm.files(path)} == wanted
+        (tools,) = made[0].glob("vexfs-tools-*.rpm")
+        assert {name for name, _ in rpm.programs(tools)} == {f"/usr/sbin/{name}" for name in PROGRAMS}
 
     def test_no_placeholder_is_left_in_a_script_or_a_page(self, made: tuple[Path, Path], tmp_path: Path) -> None:
         for deb in made[0].glob("*.deb"):
@@ -313,7 +324,7 @@ def release(tmp_path: Path, made: tuple[Path, Path]) -> Path:
 
 
 def wrong(folder: Path, **flags: Any) -> dict[str, str]:
-    found: list[Check] = check.verify(folder, **{"unsigned": True, **flags})
+    found: list[Check] = check.verify(folder, check.Trust(**{"unsigned": True, **flags}))
     return {row.id: row.detail for row in found if row.verdict is Verdict.FAIL}
 
 
@@ -353,14 +364,15 @@ class TestVerify:
         sums_again(release)
         assert "differ about vexfs-tools" in wrong(release)["R3"]
 
+    @pytest.mark.parametrize("kind", definition.FORMATS)
     def test_a_program_that_nobody_built_is_seen_in_its_package(
-        self, release: Path, packaging: Packaging, contents: Contents, tmp_path: Path
+        self, release: Path, packaging: Packaging, contents: Contents, tmp_path: Path, kind: str
     ) -> None:
         other = replace(contents, programs=dict.fromkeys(contents.programs, Path("/usr/bin/false")))
         spec = next(each for each in packaging.packages if each.binaries)
-        for old in release.glob("vexfs-tools_*.deb"):
+        for old in release.glob(f"vexfs-tools[-_]*.{kind}"):
             old.unlink()
-        package.build(packaging, spec, "deb", other, work=tmp_path / "work", target=release)
+        package.build(packaging, spec, kind, other, work=tmp_path / "work", target=release)
         assert "which the statement does not name" in wrong(release)["R5"]
 
     def test_a_bill_about_something_else_is_named(self, release: Path) -> None:
@@ -372,19 +384,19 @@ class TestVerify:
 
     def test_what_is_no_release_is_a_usage_error(self, release: Path, tmp_path: Path) -> None:
         with pytest.raises(UsageError, match="is no folder"):
-            check.verify(tmp_path / "nowhere")
+            check.verify(tmp_path / "nowhere", check.Trust())
         (release / papers.SUMS).write_text("abc\n")
         with pytest.raises(UsageError, match="is not the sum of a file"):
-            check.verify(release)
+            check.verify(release, check.Trust())
         (release / papers.SUMS).write_text(f"{'0' * 64}  ../outside\n")
         with pytest.raises(UsageError, match="is not the sum of a file"):
-            check.verify(release)
+            check.verify(release, check.Trust())
         (release / papers.SUMS).unlink()
         with pytest.raises(UsageError, match="it is no release"):
-            check.verify(release)
+            check.verify(release, check.Trust())
 
     def test_without_a_key_the_signature_is_not_believed(self, release: Path) -> None:
-        assert "no key was given" in wrong(release, unsigned=False)["R2"]
+        assert "nobody to trust was named" in wrong(release, unsigned=False)["R2"]
 
 
 class TestMinisign:
@@ -440,13 +452,52 @@ class TestDefinition:
     def test_mistakes_are_named_all_at_once(self, manifest: Manifest, tmp_path: Path) -> None:
         (tmp_path / "packaging").mkdir()
         text = (
-            (PROJECT / definition.FILE).read_text().replace("module: vexfs-kernel", "module: vexfs-kernl").replace("homepage:", "homepag:")
+            (PROJECT / definition.FILE)
+            .read_text()
+            .replace("module: vexfs-kernel", "module: vexfs-kernl")
+            .replace("version: 1\n", "version: 1\nhomepag: x\n")
         )
         (tmp_path / definition.FILE).write_text(text)
         with pytest.raises(ConfigError) as caught:
             definition.read(replace(manifest, root=tmp_path))
         said = " ".join(f"{problem.key} {problem.message}" for problem in caught.value.problems)
         assert "did you mean 'vexfs-kernel'" in said and "homepag" in said and "there is no file" in said
+
+    def read(self, manifest: Manifest, folder: Path, more: str) -> Packaging:
+        for name in ("dkms", "man", "examples", "lintian"):
+            (folder / "packaging").mkdir(exist_ok=True)
+            (folder / "packaging" / name).symlink_to(PROJECT / "packaging" / name)
+        (folder / definition.FILE).write_text((PROJECT / definition.FILE).read_text() + more)
+        return definition.read(replace(manifest, root=folder))
+
+    @pytest.mark.parametrize(
+        "more",
+        [
+            "maintainer: VexFS maintainers <maintainers@vexfs.example.org>",
+            "maintainer: Somebody <me@EXAMPLE.com>",
+            "maintainer: Somebody <me@host.test>",
+            "maintainer: me@somewhere.net",
+            "homepage: https://vexfs.example.org",
+            "homepage: https://localhost/vexfs",
+            "homepage: somewhere.net",
+        ],
+    )
+    def test_a_name_that_nobody_has_gets_into_no_package(self, manifest: Manifest, clone: Path, more: str) -> None:
+        with pytest.raises(ConfigError) as caught:
+            self.read(manifest, clone, f"{more}\n")
+        assert [problem.key for problem in caught.value.problems] == [more.partition(":")[0]]
+
+    def test_whoever_is_named_answers_for_them_and_else_the_commit_s_author(self, manifest: Manifest, clone: Path, tmp_path: Path) -> None:
+        found = self.read(manifest, clone, "")
+        assert (found.maintainer, found.homepage) == ("t <t@example.org>", "")
+        (tmp_path / "other").mkdir()
+        found = self.read(manifest, tmp_path / "other", "maintainer: A B <a@b.net>\nhomepage: https://b.net/example\n")
+        assert (found.maintainer, found.homepage) == ("A B <a@b.net>", "https://b.net/example")
+
+    def test_outside_git_somebody_must_be_named(self, manifest: Manifest, tmp_path: Path) -> None:
+        with pytest.raises(ConfigError) as caught:
+            self.read(manifest, tmp_path, "")
+        assert [problem.key for problem in caught.value.problems] == ["maintainer"]
 
     def test_a_project_without_one_is_told_so(self, manifest: Manifest, tmp_path: Path) -> None:
         with pytest.raises(UsageError, match=r"has no packaging/packages\.yaml"):

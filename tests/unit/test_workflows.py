@@ -70,6 +70,7 @@ RIGHTS = {
     "security-events": "shows findings in the code",
     "id-token": "shows sigstore which workflow of which commit signs",
     "attestations": "keeps what sigstore signed with the repository",
+    "pages": "publishes the site of all nights",
 }
 # The only job that may change anything in the repository: it makes the release of a tag.
 PUBLISHES = ("release.yml", "publish")
@@ -102,7 +103,7 @@ class TestWorkflows:
             writing = {right for right, kind in own.items() if kind == "write"}
             allowed = {*RIGHTS, *(["contents"] if (path.name, name) == PUBLISHES else [])}
             assert writing <= allowed and own["contents"] in ("read", "write"), f"{name} asks for rights of its own"
-            if writing & {"contents", "id-token", "attestations"}:
+            if writing & {"contents", "id-token", "attestations", "pages"}:
                 assert not [step for step in job["steps"] if "run" in step or "checkout" in step["uses"]], (
                     f"{name} runs the repository's code"
                 )
@@ -117,9 +118,10 @@ class TestWorkflows:
     def test_run_records_are_kept_also_after_a_failure(self) -> None:
         kept = [step for _, step in steps() if "actions/upload-artifact" in step.get("uses", "")]
         assert kept
-        releases = [step for step in kept if step["with"]["name"] == "release"]
+        releases = [step for step in kept if step["with"]["name"] in ("release", "signature")]
         assert [(step["with"]["path"], step["with"]["if-no-files-found"], "if" in step) for step in releases] == [
-            ("dist/release", "error", False)
+            ("dist/release", "error", False),
+            ("${{ steps.attest.outputs.bundle-path }}", "error", False),
         ]
         for step in (step for step in kept if step not in releases):
             assert step["if"] == "always()" and step["with"]["path"] == ".runs", step
@@ -138,8 +140,25 @@ class TestWorkflows:
     def test_caches_are_keyed_by_what_they_hold(self) -> None:
         cached = [step for _, step in steps() if "actions/cache" in step.get("uses", "")]
         assert cached
+        handed_on = set()
         for step in cached:
+            if "actions/cache/restore" in step["uses"]:  # the newest of what an earlier night kept, whatever it holds
+                handed_on.add((step["with"]["restore-keys"], step["with"]["path"]))
+                continue
             assert "hashFiles(" in step["with"]["key"] and "restore-keys" not in step["with"], step
+            if "actions/cache/save" in step["uses"]:
+                assert (step["with"]["key"].partition("$")[0], step["with"]["path"]) in handed_on, "nobody takes it"
+        assert handed_on == {("baselines-", ".vexci/baselines"), ("site-", "site")}
+
+    def test_the_night_publishes_a_site_that_holds_the_nights_before(self) -> None:
+        jobs = yaml.safe_load((PROJECT / ".github/workflows/nightly.yml").read_text())["jobs"]
+        names = [step.get("uses", step.get("run", "")).partition("@")[0] for step in jobs["site"]["steps"]]
+        order = ["actions/cache/restore", "actions/download-artifact", "./inv report --site site --records records --newest 400"]
+        order += ["actions/cache/save", "actions/upload-pages-artifact"]
+        assert [name for name in names if name in order] == order
+        assert jobs["publish"]["needs"] == "site" and jobs["publish"]["environment"]["name"] == "github-pages"
+        kept = {step["with"]["name"] for job in jobs.values() for step in job["steps"] if "upload-artifact" in step.get("uses", "")}
+        assert {"night-merged", "night-bench"} <= kept
 
     @pytest.mark.parametrize(
         "linter",
