@@ -36,6 +36,14 @@ def test_a_program_that_does_not_exist_is_a_usage_error(tmp_path: Path) -> None:
         process.run(["no-such-program"], limits=Limits(1), log=tmp_path / "log")
 
 
+def test_the_end_of_a_process_is_seen_at_once_and_a_limit_is_kept(tmp_path: Path) -> None:
+    with process.started(WAITS_FOR_EVER, stdout=tmp_path / "log") as child:
+        assert not process.wait_exit(child, 0.01)
+        child.kill()
+        assert process.wait_exit(child, 20) and child.returncode == -signal.SIGKILL
+        assert process.wait_exit(child, 0)
+
+
 def test_a_deadline_ends_the_whole_tree_and_says_that_the_log_is_empty(tmp_path: Path) -> None:
     child = tmp_path / "child"
     script = f"""
