@@ -16,7 +16,7 @@ from pathlib import Path
 READ_SECONDS = 2.0
 LOG_TAIL_LINES = 40
 _TICKS = os.sysconf("SC_CLK_TCK")
-_FUSE_CONNECTIONS = Path("/sys/fs/fuse/connections")
+FUSE_CONNECTIONS = Path("/sys/fs/fuse/connections")
 
 
 @dataclass(frozen=True)
@@ -124,9 +124,9 @@ def describe(stat: Stat) -> str:
 
 def fuse_connections() -> str:
     """Requests that wait in each FUSE connection; not empty while a daemon does not answer."""
-    if f" {_FUSE_CONNECTIONS} " not in read("/proc/self/mountinfo"):
-        return f"unknown: {_FUSE_CONNECTIONS} is not mounted (mount -t fusectl fusectl {_FUSE_CONNECTIONS})\n"
-    rows = [f"connection {entry.name}: {read(entry / 'waiting')} waiting" for entry in sorted(_FUSE_CONNECTIONS.iterdir())]
+    if f" {FUSE_CONNECTIONS} " not in read("/proc/self/mountinfo"):
+        return f"unknown: {FUSE_CONNECTIONS} is not mounted (mount -t fusectl fusectl {FUSE_CONNECTIONS})\n"
+    rows = [f"connection {entry.name}: {read(entry / 'waiting')} waiting" for entry in sorted(FUSE_CONNECTIONS.iterdir())]
     return "\n".join(rows or ["no FUSE connection"]) + "\n"
 
 

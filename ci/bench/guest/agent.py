@@ -183,7 +183,8 @@ class Measurement:
             watch.Watch(what, limits, leaders, logs, _say).wait(done)
         except watch.Stuck as stuck:
             daemon = [self.daemon.pid] if self.daemon else []
-            procfs.collect([*leaders, *daemon], self.out / "diagnosis", [*logs, *([self.out / "daemon.log"] if daemon else [])])
+            with mounts.fuse_state(self.out / "fusectl.log"):
+                procfs.collect([*leaders, *daemon], self.out / "diagnosis", [*logs, *([self.out / "daemon.log"] if daemon else [])])
             self._spy([*leaders, *daemon])
             raise Failed(stuck.verdict, str(stuck)) from stuck
 

@@ -5,9 +5,15 @@ from __future__ import annotations
 
 import os
 import re
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from ci.procfs import FUSE_CONNECTIONS
+
+CONTROL_SECONDS = 5.0
 _OCTAL = re.compile(r"\\([0-7]{3})")
 
 
@@ -69,3 +75,29 @@ def prove(point: Path, filesystem: str, answered: str, below: str) -> Mount:
     if answered == below:
         raise NotMounted(f"{point} answers as device {answered}, which is that of the folder underneath")
     return mount
+
+
+@contextmanager
+def fuse_state(log: Path) -> Iterator[None]:
+    """Inside, the kernel shows what waits in each FUSE connection (fusectl), also where nobody has mounted that; it is left as it was.
+
+    Where it may not be mounted (in a user namespace) `log` has mount's own words, and the state stays unknown.
+    """
+    ours = FUSE_CONNECTIONS.is_dir() and at(FUSE_CONNECTIONS) is None and _told(["mount", "-t", "fusectl", "fusectl"], log)
+    try:
+        yield
+    finally:
+        if ours:
+            _told(["umount"], log)
+
+
+def _told(argv: list[str], log: Path) -> bool:
+    """Run one command on the mount point of fusectl; whether it succeeded within its time."""
+    with open(log, "ab") as file:
+        words = [*argv, str(FUSE_CONNECTIONS)]
+        try:
+            done = subprocess.run(words, stdin=subprocess.DEVNULL, stdout=file, stderr=file, timeout=CONTROL_SECONDS, check=False)
+        except subprocess.TimeoutExpired:
+            file.write(f"'{' '.join(words)}' did not end within {CONTROL_SECONDS:g} s\n".encode())
+            return False
+        return done.returncode == 0
