@@ -15,7 +15,7 @@ from ci.fingerprint import key
 from ci.model import Verdict
 from ci.pipeline import past
 from ci.pipeline.session import Session
-from ci.report import comparing
+from ci.report import beside, comparing
 from ci.report.recorded import measured
 from ci.report.refusals import Now
 
@@ -88,12 +88,16 @@ def _compare(session: Session, run_id: str, names: Sequence[str]) -> None:
     found = benchmarks.baseline.judge(after, [item for item in before if item.samples and not item.failure])
     had = {(*key(item), item.system) for item in before}
     added = [f"{item.workload} {item.metric} of {item.system}" for item in after if (*key(item), item.system) not in had]
-    page = root / store.RUNS_FOLDER / str(new["id"]) / f"compare-{old['id']}.md"
-    store.atomic_write(page, comparing.compared(old, new, found, added, benchmarks.baseline.THRESHOLD))
+    folder = root / store.RUNS_FOLDER / str(new["id"])
+    threshold = benchmarks.baseline.THRESHOLD
+    pages = {".md": comparing.compared(old, new, found, added, threshold), ".html": beside.page(old, new, found, added, threshold, folder)}
+    for suffix, text in pages.items():
+        store.atomic_write(folder / f"compare-{old['id']}{suffix}", text)
     for item in found:
         console.line(f"  {item.workload} {item.metric} of {item.system}: {item.change}, {comparing.ratio(item)}: {item.reason}")
     console.line(comparing.counted(found))
-    console.line(f"wrote {page.relative_to(root)}")
+    for suffix in pages:
+        console.line(f"wrote {folder.relative_to(root)}/compare-{old['id']}{suffix}")
 
 
 def _chosen(root: Path, run_id: str) -> Mapping[str, Any]:

@@ -81,7 +81,7 @@ class Failure:
 
 @dataclass(frozen=True)
 class Finding:
-    """One comparison as the record has it."""
+    """One comparison as the record has it; `effect` is Cliff's delta, from the side of `system` (ci/bench/compare.py)."""
 
     system: str
     baseline: str
@@ -92,6 +92,7 @@ class Finding:
     ratio: float | None
     low: float | None
     high: float | None
+    effect: float | None = None
 
     @property
     def measured(self) -> bool:
@@ -169,7 +170,7 @@ def _row(item: Mapping[str, Any], files: Files, known: set[str], colours: Mappin
         system=item["system"],
         colour=colours[item["system"]],
         samples=samples,
-        summary=_summary(samples),
+        summary=summary(samples),
         verdict=item["verdict"] if samples or item["verdict"] != "pass" else "fail",
         failure=item.get("failure") or ("" if samples else "no samples and no reason were recorded"),
         raw=tuple((raw + [None] * len(samples))[: len(samples)]),
@@ -179,7 +180,8 @@ def _row(item: Mapping[str, Any], files: Files, known: set[str], colours: Mappin
     )
 
 
-def _summary(samples: Sequence[float]) -> Summary | None:
+def summary(samples: Sequence[float]) -> Summary | None:
+    """Median and spread of the samples; None where there are none."""
     if not samples:
         return None
     lower, middle, upper = statistics.quantiles(samples, n=4, method="inclusive") if len(samples) > 1 else [samples[0]] * 3

@@ -24,6 +24,7 @@ _HEAD = 26.0  # of a heading among rows
 _BAR = 16.0
 _TOP = 4.0
 _AXIS = 26.0
+_LETTERS = 38  # that a line above a bar has room for
 
 
 def ticks(top: float, most: int = 4) -> list[float]:
@@ -99,12 +100,17 @@ def _bar(row: Row, y: float, scale: float, unit: str) -> list[str]:
     width = max(1.0, x["median"] - _LEFT)
     return [
         *label,
-        text(_LEFT + _PLOT, y + 15, f"{words.number(s.median)} {unit}", "value", "end"),
+        text(_LEFT + _PLOT, y + 15, _value(row.system, words.number(s.median), unit), "value", "end"),
         f'<rect x="{_LEFT}" y="{base}" width="{width:.1f}" height="{_BAR}" rx="2" class="bar {row.colour}"/>',
         line(x["minimum"], middle, x["maximum"], middle, "range"),
         *_whisker(s, middle, scale),
         *(f'<circle cx="{_LEFT + value * scale:.1f}" cy="{middle:.1f}" r="2.2" class="dot"/>' for value in row.samples),
     ]
+
+
+def _value(label: str, number: str, unit: str) -> str:
+    """The number with its unit, which stands above the chart, too, and is left out where the label needs the room."""
+    return f"{number} {unit}" if len(label) + len(number) + len(unit) < _LETTERS else number
 
 
 def _whisker(s: Summary, middle: float, scale: float) -> list[str]:

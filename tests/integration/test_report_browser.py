@@ -14,8 +14,10 @@ from typing import Any
 import pytest
 
 import ci.report
+from ci.bench import baseline
 from ci.process import Limits, run
-from ci.report import site, words
+from ci.report import beside, site, words
+from ci.report.recorded import measured
 from tests.unit.report_records import record, with_vectors
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -73,6 +75,18 @@ def test_the_charts_are_there_with_the_numbers_of_the_record(report: tuple[dict[
             assert f">{words.number(statistics.median(series['samples']))} {series['unit']}<" in chart
         else:
             assert f"{series['system']}: hung, no number" in chart
+
+
+def test_two_runs_beside_each_other_are_drawn_without_an_error(tmp_path: Path) -> None:
+    data = with_vectors(tmp_path)
+    old = {**json.loads(json.dumps(data)), "id": "20261101T000000Z-000000"}
+    before = [item for item in measured(old) if item.samples and not item.failure]
+    page = tmp_path / "compare.html"
+    page.write_text(beside.page(old, data, baseline.judge(measured(data), before), (), baseline.THRESHOLD, tmp_path))
+    seen = visit(page, tmp_path / "browser", "--dump-dom")
+    assert "CONSOLE" not in seen.log, seen.log
+    assert seen.dom.count('class="chart"') == len({item.system for item in before}) + len({(i.workload, i.metric) for i in before})
+    assert seen.dom.count("<button") >= 7, "tables sort"
 
 
 def test_vectors_and_history_are_drawn_and_tables_sort(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from ci import browser
+from ci.report.words import TIMES
 from tests import tool
 from tests.unit.report_records import with_vectors
 
@@ -84,6 +85,9 @@ def test_two_runs_stand_beside_each_other_and_what_was_measured_otherwise_is_ref
     page = (project / ".runs" / new["id"] / f"compare-{old['id']}.md").read_text().replace("\\", "")
     assert "| sequential-write write bandwidth | vexfs-kernel | regression | 0.500 (" in page
     assert "| 10k-128 search k=10 p50 | faiss | improvement | 0.500 (" in page, "a time that is halved is better"
+    drawn = (project / ".runs" / new["id"] / f"compare-{old['id']}.html").read_text()
+    assert re.search(r"<h1 class=\"v-fail\">[0-9]+ regressions</h1>", drawn)
+    assert f"0.5{TIMES}, slower</text>" in drawn, "the same as a page"
     other = run_of(project, 22, kernel="5.10")
     done = report(project, "--compare", new["id"], other["id"])
     assert "refused, none: it was not measured alike: kernel is '5.10' against" in done.stdout, done.stdout

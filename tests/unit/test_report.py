@@ -364,3 +364,17 @@ def test_numbers_have_three_digits_at_least(value: float, text: str) -> None:
 )
 def test_durations_are_read_at_a_glance(value: float | None, text: str) -> None:
     assert words.seconds(value) == text
+
+
+def test_a_comparison_has_its_effect_size_and_one_without_samples_has_none(tmp_path: Path) -> None:
+    data = record(tmp_path, failing=True)
+    page = ci.report.write(data, tmp_path)[1].read_text()
+    rows = re.findall(
+        r'<tr><th scope="row">(.*?)</th><td>(.*?)</td><td>(.*?)</td><td>(.*?)</td>.*?data-value="([^"]*)">([^<]*)</td><td class="w', page
+    )
+    shown = {(system, other, measure): (value, text) for system, other, measure, _, value, text in rows}
+    for item in data["stages"][-1]["results"]["comparisons"]:
+        value, text = shown[item["system"], item["baseline"], f"{item['workload']}: {item['metric']}"]
+        expected = (str(item["effect"]), f"{item['effect']:+.2f}") if item["effect"] is not None else ("", "none")
+        assert (value, text) == expected
+    assert {text for _, text in shown.values()} >= {"+1.00", "none"}
