@@ -29,9 +29,9 @@ GRACE_SECONDS = 120.0
 class Place:
     """Where things lie in the guest: the payload, and the folder under which each measurement gets its own.
 
-    `python` runs what the payload is asked beside the agent; `data` is the data set of each vector workload, with its sha256, and
-    `missing` the reason where it could not be made; `spy` is py-spy. `tidy` means that the folder of a measurement is removed behind
-    it. `inside` are words before the agent's command.
+    `agent` is the Python that runs the agent, `python` the one that runs what the payload is asked beside it; `data` is the data set of
+    each vector workload, with its sha256, and `missing` the reason where it could not be made; `spy` is py-spy. `tidy` means that the
+    folder of a measurement is removed behind it. `inside` are words before the agent's command.
     """
 
     payload: str = "/opt/vexci/bench/bench.pyz"
@@ -42,6 +42,7 @@ class Place:
     spy: str = ""
     tidy: bool = False
     inside: tuple[str, ...] = ()
+    agent: str = "python3"
 
 
 @dataclass(frozen=True)
@@ -117,7 +118,7 @@ def perform(guest: Guest, job: Job, place: Place, folder: Path) -> Outcome:
         guest.put(local, f"{job.folder}/job.json")
     deadline = job.deadline + job.step_deadline * (len(job.setup) + 6) + GRACE_SECONDS
     try:
-        done = guest.run([*place.inside, "python3", place.payload, "agent", f"{job.folder}/job.json"], deadline=deadline)
+        done = guest.run([*place.inside, place.agent, place.payload, "agent", f"{job.folder}/job.json"], deadline=deadline)
     finally:
         if place.tidy:
             guest.run(["rm", "-rf", "--one-file-system", job.folder], deadline=STEP_SECONDS)

@@ -180,7 +180,7 @@ class _Session:
         local = payload.write(self.run.file("bench", "bench.pyz"))
         try:
             self.guest.put(local, self.place.payload)
-            facts = json.loads(self._answer(["python3", self.place.payload, "facts"]))
+            facts = json.loads(self._answer([self.place.agent, self.place.payload, "facts"]))
             if any(track.workload.tool_name == "fio" for track in self.tracks):
                 facts["fio"] = self._answer(["fio", "--version"]).strip()
         except VexciError as error:

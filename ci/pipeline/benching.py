@@ -20,6 +20,7 @@ from ci.model import Series, Verdict, worst
 from ci.pipeline import guests, host
 from ci.pipeline.pool import Pool
 from ci.pipeline.session import Session
+from ci.reader import nearest
 from ci.record import Stage, plain
 from ci.report.words import number
 from ci.samples import summarise
@@ -29,7 +30,8 @@ from ci.samples import summarise
 class Choice:
     """What a person asked for: which benchmark ("" for those that are not on request), rounds (0 for the manifest's).
 
-    `quick` is for small workloads, `control` for a slowed copy of the first system beside it;
+    `workloads` and `systems` are the only ones to measure (none: all); one that is named runs with `quick`, too, which is for small
+    workloads and leaves out the long ones. `control` is for a slowed copy of the first system beside it;
     `servers` are NAME=URL of servers that run already;
     `save` is the name that the numbers are kept under as a baseline, `against` that of the baseline they are judged by.
     `follow` is both, run after run: where there is none yet, or one that was measured in another way, that is said and no failure.
@@ -43,6 +45,8 @@ class Choice:
     against: str = ""
     follow: str = ""
     servers: tuple[str, ...] = ()
+    workloads: tuple[str, ...] = ()
+    systems: tuple[str, ...] = ()
 
     def benchmarks(self, session: Session) -> list[BenchmarkSpec]:
         """The chosen ones as they are to run; UsageError where there is none."""
@@ -50,7 +54,13 @@ class Choice:
         chosen = [item for item in known if (item.name == self.suite if self.suite else not item.on_request)]
         if not chosen:
             raise UsageError("there is no benchmark to run", hint="define one under 'benchmarks:' in vexci.yaml")
-        return [self._as_asked(item) for item in chosen]
+        _require_known("workload", self.workloads, [each.name for item in chosen for each in item.workloads])
+        _require_known("system", self.systems, [name for item in chosen for name in item.systems])
+        asked = [self._as_asked(item) for item in chosen]
+        left = [item for item in asked if item.workloads and item.systems]
+        if not left:
+            raise UsageError("no benchmark has both the workloads and the systems that were asked for")
+        return left
 
     def addresses(self, session: Session) -> dict[str, str]:
         """Where the servers run; UsageError where one is not among the systems that are to be measured."""
@@ -61,12 +71,23 @@ class Choice:
                 raise UsageError(f"--server {name}: it is not among the systems", hint=f"measured are: {', '.join(sorted(measured))}")
         return found
 
+    def names(self, series: Series) -> bool:
+        """Whether the series is of a workload and a system that were asked for, so that without it something is missing."""
+        return (not self.workloads or series.workload in self.workloads) and (not self.systems or series.system in self.systems)
+
     def _as_asked(self, spec: BenchmarkSpec) -> BenchmarkSpec:
+        workloads = [item for item in spec.workloads if item.name in self.workloads or not (self.workloads or (self.quick and item.long))]
         if self.quick:
-            short = [item for item in spec.workloads if not item.long]
-            small = [replace(item, options=tuple({**dict(item.options), **dict(item.quick)}.items())) for item in short]
-            spec = replace(spec, workloads=tuple(small))
-        return replace(spec, rounds=self.rounds) if self.rounds else spec
+            workloads = [replace(item, options=tuple({**dict(item.options), **dict(item.quick)}.items())) for item in workloads]
+        systems = tuple(name for name in spec.systems if not self.systems or name in self.systems)
+        return replace(spec, workloads=tuple(workloads), systems=systems, rounds=self.rounds or spec.rounds)
+
+
+def _require_known(what: str, names: Sequence[str], known: Sequence[str]) -> None:
+    """UsageError where one of the names is not among the known ones."""
+    for name in names:
+        if name not in known:
+            raise UsageError(f"there is no {what} '{name}' in what is to be measured{nearest(name, list(dict.fromkeys(known)))}")
 
 
 def bench(session: Session, pool: Pool | None, choice: Choice | None = None) -> list[Series]:
@@ -138,7 +159,10 @@ def _keep(session: Session, stage: Stage, measured: list[Series]) -> None:
 def _judge(session: Session, stage: Stage, choice: Choice, measured: list[Series]) -> list[Judgement]:
     if not choice.against:
         return []
-    found = benchmarks.baseline.judge(measured, benchmarks.baseline.load(session.manifest.root, choice.against))
+    kept = [item for item in benchmarks.baseline.load(session.manifest.root, choice.against) if choice.names(item)]
+    if not kept:
+        raise UsageError(f"the baseline '{choice.against}' holds nothing of what was asked for")
+    found = benchmarks.baseline.judge(measured, kept)
     stage.results["baseline"] = {"name": choice.against, "threshold": benchmarks.baseline.THRESHOLD, "judgements": plain(found)}
     for item in found:
         ratio = f", {item.ratio:.2f} times ({item.low:.2f} to {item.high:.2f})" if item.ratio else ""

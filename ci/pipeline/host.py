@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import shutil
+import sys
 import tempfile
 from collections.abc import Mapping
 from dataclasses import replace
@@ -52,7 +53,8 @@ def measure(session: Session, spec: BenchmarkSpec, *, control: bool = False, ser
 def _place(session: Session, spec: BenchmarkSpec, systems: list[System], work: Path) -> Place:
     root = session.manifest.root
     vectors = [workload(item) for item in spec.workloads if item.tool == "vectors"]
-    python, spy = "python3", ""
+    # Not whatever 'python3' is on the PATH: the wrappers of version managers take half a second a start.
+    python, spy = sys.executable, ""
     if vectors:
         python = extras.python(root, [system.engine for system in systems], console.note)
         beside = Path(python).with_name("py-spy")
@@ -65,7 +67,8 @@ def _place(session: Session, spec: BenchmarkSpec, systems: list[System], work: P
             if item.options["data"] not in datasets.REAL:
                 raise
             missing[item.name] = f"{error.message}{f'; {error.hint}' if error.hint else ''}"
-    return Place(str(work / "bench.pyz"), str(work / "run"), python, data, missing, spy, tidy=True, inside=INSIDE)
+    payload, run = str(work / "bench.pyz"), str(work / "run")
+    return Place(payload, run, python, data, missing, spy, tidy=True, inside=INSIDE, agent=sys.executable)
 
 
 def _system(session: Session, name: str, built: dict[str, Artifact], *, on_disk: bool) -> System:

@@ -99,11 +99,10 @@ def _settings(text: str) -> tuple[tuple[str, str], ...]:
 
 def bench(session: Session, choice: Choice, *, guest: str, require_kvm: bool, cold: bool) -> None:
     """Build and verify, then measure: in a fresh guest, in the running one of that name, or on this machine, as the benchmark says."""
-    if choice.suite == speed.SUITE:
-        speed.bench(session, rounds=choice.rounds, quick=choice.quick)
-        return
-    if choice.suite == speed.OVERHEAD:
-        speed.harness(session, rounds=choice.rounds, quick=choice.quick)
+    if choice.suite in (speed.SUITE, speed.OVERHEAD):
+        if choice != Choice(choice.suite, choice.rounds, choice.quick):
+            raise UsageError(f"the benchmark '{choice.suite}' takes --rounds and --quick, and nothing else beside --json")
+        (speed.bench if choice.suite == speed.SUITE else speed.harness)(session, rounds=choice.rounds, quick=choice.quick)
         return
     guests.check_request(session, benchmark=choice.suite)
     choice.addresses(session)  # a wrong one is known before anything is built

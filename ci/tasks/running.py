@@ -115,6 +115,8 @@ def bisect(
 @task(
     help={
         "suite": "Run just this benchmark of vexci.yaml; 'tool' is the tool's own speed, 'overhead' what its harness costs.",
+        "workload": "Measure just this workload of it (or a,b); one that is named runs with --quick, too.",
+        "system": "Measure just this system of it (or a,b).",
         "rounds": "Rounds to measure, in place of vexci.yaml's number.",
         "quick": "Small workloads: minutes in place of hours; of the tool's own speed what needs no guest.",
         "control": "Also measure a slowed copy of the first system, which must show up as slower.",
@@ -132,6 +134,8 @@ def bisect(
 def bench(
     ctx: Context,
     suite: str = "",
+    workload: str = "",
+    system: str = "",
     rounds: int = 0,
     quick: bool = False,
     control: bool = False,
@@ -148,7 +152,8 @@ def bench(
     from ci.pipeline import person
     from ci.pipeline.benching import Choice
 
-    choice = Choice(suite, rounds, quick, control, save, against, follow, tuple(server or ()))
+    names = (tuple(filter(None, given.split(","))) for given in (workload, system))
+    choice = Choice(suite, rounds, quick, control, save, against, follow, tuple(server or ()), *names)
     person.bench(session(), choice, guest=guest, require_kvm=require_kvm, cold=cold)
 
 

@@ -4,6 +4,8 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -11,7 +13,9 @@ from ci.bench import baseline
 from ci.bench.baseline import Change, Judgement
 from ci.bench.compare import Comparison, Finding
 from ci.errors import ProductFailure, UsageError
+from ci.manifest import BenchmarkSpec, WorkloadSpec
 from ci.model import Series, Verdict
+from ci.pipeline import person
 from ci.pipeline.benching import Choice, followed, require_no_regression, sentences, show_series
 
 pytestmark = pytest.mark.unit
@@ -90,3 +94,44 @@ class TestFollow:
             require_no_regression(of(Change.MISSING), "nightly", another_machine=True)
         with pytest.raises(ProductFailure, match="regression"):
             require_no_regression(of(Change.REGRESSION), "nightly", another_machine=True)
+
+
+SHORT = WorkloadSpec("short", "metadata", (("files", "500"),), quick=(("files", "20"),))
+LONG = WorkloadSpec("long", "metadata", (("files", "9000"),), long=True)
+SESSION: Any = SimpleNamespace(manifest=SimpleNamespace(benchmarks=(BenchmarkSpec("files", ("mine", "ext4"), (SHORT, LONG), 5, 9, 9),)))
+
+
+@pytest.mark.parametrize(
+    ("choice", "workloads", "systems"),
+    [
+        (Choice(), {"short": "500", "long": "9000"}, ("mine", "ext4")),
+        (Choice(quick=True), {"short": "20"}, ("mine", "ext4")),
+        (Choice(quick=True, workloads=("long",)), {"long": "9000"}, ("mine", "ext4")),
+        (Choice(workloads=("short",), systems=("ext4",)), {"short": "500"}, ("ext4",)),
+    ],
+    ids=["all", "quick", "a long one by its name", "one of one system"],
+)
+def test_what_was_asked_for_is_measured_and_nothing_else(choice: Choice, workloads: dict[str, str], systems: tuple[str, ...]) -> None:
+    (spec,) = choice.benchmarks(SESSION)
+    assert {item.name: dict(item.options)["files"] for item in spec.workloads} == workloads
+    assert spec.systems == systems
+
+
+def test_a_name_that_is_not_there_is_refused_with_the_nearest() -> None:
+    with pytest.raises(UsageError, match="no workload 'shor' in what is to be measured; did you mean 'short'"):
+        Choice(workloads=("shor",)).benchmarks(SESSION)
+    with pytest.raises(UsageError, match="no system 'xfs' in what is to be measured; expected one of: ext4, mine"):
+        Choice(systems=("xfs",)).benchmarks(SESSION)
+
+
+def test_a_baseline_is_asked_only_for_what_was_measured() -> None:
+    series = Series("ext4", "long", "create", "operations/s", "higher", (1.0,), {})
+    assert Choice().names(series) and Choice(workloads=("long",), systems=("ext4",)).names(series)
+    assert not Choice(workloads=("short",)).names(series) and not Choice(systems=("mine",)).names(series)
+
+
+@pytest.mark.parametrize("suite", ["tool", "overhead"])
+def test_what_a_suite_outside_of_the_manifest_cannot_do_is_refused_and_not_left_out(suite: str) -> None:
+    for choice in (Choice(suite, control=True), Choice(suite, save="mine"), Choice(suite, workloads=("random-read",))):
+        with pytest.raises(UsageError, match=f"'{suite}' takes --rounds and --quick, and nothing else"):
+            person.bench(SESSION, choice, guest="", require_kvm=False, cold=False)
