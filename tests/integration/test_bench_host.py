@@ -93,7 +93,7 @@ def test_the_warm_up_verifies_what_was_written_and_is_not_counted(series: list[S
 
 def test_fio_by_hand_and_through_the_tool_leave_numbers_and_nothing_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(overhead, "_PROFILES", {"w": {"rw": "write", "bs": "128k", "size": "64m"}})
-    monkeypatch.setattr(overhead, "_QUICK", "64m")
+    monkeypatch.setattr(overhead, "_QUICK", "200ms")
     series, found = overhead.measure(RunFolder(tmp_path), rounds=5, quick=True, progress=print)
     values = {(item.system, item.metric): item.samples for item in series}
     assert len(values) == 7 and {len(samples) for samples in values.values()} == {5}

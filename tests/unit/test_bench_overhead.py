@@ -6,7 +6,7 @@ from __future__ import annotations
 import pytest
 
 from ci.bench import overhead
-from ci.bench.overhead import Found
+from ci.bench.overhead import Found, Sample, together
 from ci.errors import ProductFailure
 from ci.samples import Interval
 
@@ -43,3 +43,9 @@ def test_only_a_bound_that_is_shown_to_be_broken_fails() -> None:
     overhead.require([Found("a", Interval(1, 0.9, 1.1), EVEN, 0.5), Found("b", EVEN, EVEN, 0.0)])
     with pytest.raises(ProductFailure, match=r"takes more from fio than it may: b: .* 0.950 .* beyond 2%"):
         overhead.require([Found("a", EVEN, EVEN, 0.0), Found("b", Interval(0.95, 0.94, 0.96), EVEN, 0.0)])
+
+
+def test_the_runs_of_a_round_are_added_up_by_the_clock_and_by_the_processor() -> None:
+    """Two runs of a second: 100 MiB in half a second of a processor's time, and 300 in a whole one."""
+    both = together([Sample(100, 200, 0.01), Sample(300, 300, 0.03)])
+    assert (both.bandwidth, both.work, both.share) == pytest.approx((200, 400 / 1.5, 0.02))
