@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -22,7 +23,7 @@ from ci.pipeline.pool import Pool
 from ci.pipeline.session import Session
 from ci.reader import nearest
 from ci.record import Stage, plain
-from ci.report.words import number
+from ci.report.words import number, seconds
 from ci.samples import summarise
 
 
@@ -99,6 +100,7 @@ def bench(session: Session, pool: Pool | None, choice: Choice | None = None) -> 
         if choice.against:
             benchmarks.baseline.load(session.manifest.root, choice.against)  # a wrong name is known before anything is measured
         addresses = choice.addresses(session)
+        begin = time.monotonic()
         try:
             for spec in choice.benchmarks(session):
                 if spec.place == "host":
@@ -119,7 +121,7 @@ def bench(session: Session, pool: Pool | None, choice: Choice | None = None) -> 
         judgements = _judge(session, stage, choice, measured)
         failed = [item for item in measured if item.failure and item.verdict is not Verdict.SKIP]
         skipped = [item for item in measured if item.verdict is Verdict.SKIP]
-        counted = f"{len(measured) - len(failed) - len(skipped)} of {len(measured)} series measured"
+        counted = f"{len(measured) - len(failed) - len(skipped)} of {len(measured)} series measured in {seconds(time.monotonic() - begin)}"
         stage.detail = counted + (f", {len(skipped)} skipped, each with its reason" if skipped else "")
         if failed:
             verdict = worst([item.verdict for item in measured if item.verdict is not Verdict.SKIP])

@@ -118,7 +118,8 @@ def _side(name: str, record: Mapping[str, Any], folder: Path) -> Side:
 
 
 def _measure(judged: Judged, old: Series, new: Series | None) -> Measure:
-    newer = summary(new.samples) if new is not None and not new.failure else None
+    alike = new is not None and not new.failure and str(judged.change) != "refused"
+    newer = summary(new.samples) if new is not None and alike else None
     return Measure(judged, old.unit, summary(old.samples), newer)
 
 

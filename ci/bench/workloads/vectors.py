@@ -29,6 +29,7 @@ DEFAULTS = {
 _NUMBERS = ("count", "dimension", "queries", "seed", "singles")
 _LISTS = ("ks", "efforts", "threads")
 MOST_NEIGHBOURS = 100
+DISTANCE = "Euclidean"  # of every adapter of ci/bench/vectors
 # Times that hold a write depend on what the system promises when the clock stops; the others do not.
 _WRITES = ("insert", "single insert p50", "delete")
 
@@ -110,9 +111,8 @@ class Vectors:
         return dict(_read(path)["absent"])
 
     def dimensions(self, options: Mapping[str, str], metric: Metric, facts: Mapping[str, str]) -> dict[str, str]:
-        if metric.name in _WRITES:
-            return {"durability of a write": facts.get("durability", "unknown")}
-        return {}
+        same = {"distance": DISTANCE}
+        return {**same, "durability of a write": facts.get("durability", "unknown")} if metric.name in _WRITES else same
 
 
 def _read(path: Path) -> dict[str, Any]:
