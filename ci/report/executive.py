@@ -82,7 +82,12 @@ def executive(record: Mapping[str, Any], folder: Path, now: Now | None = None) -
 def _facts(record: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
     host = record.get("host", {})
     machine = f"{host.get('cpu', 'unknown processor')}, {host.get('cores', host.get('cpus', '?'))} cores, Linux {host.get('kernel', '?')}"
-    rows = [("Commit", str(record["commit"])), ("Measured", words.time(record.get("started"))), ("Machine", machine)]
+    rows = [
+        ("Commit", str(record["commit"])),
+        ("Command", str(record["command"])),
+        ("Measured", words.time(record.get("started"))),
+        ("Machine", machine),
+    ]
     accelerator = record.get("accelerator")
     if accelerator:
         rows.append(("Guests", f"{accelerator['name']}: {accelerator['reason']}"))
@@ -151,5 +156,7 @@ def _limits(record: Mapping[str, Any], found: Sequence[Pair]) -> list[str]:
     apart = sum(len(pair.of(APART)) for pair in found)
     if apart:
         said.append(f"{words.count(apart, 'comparison')} could not be made; the report names the field that differs in each.")
+    if "--quick" in record.get("argv", []):
+        said.append("The workloads were the small ones of --quick: they set systems beside each other, and say little of larger loads.")
     said.append("Measured on one machine, for these workloads and sizes; nothing here speaks of others.")
     return said

@@ -261,3 +261,10 @@ def test_on_a_device_what_the_last_system_left_is_wiped_before_each_mkfs() -> No
     wipe, make = system.setup
     assert wipe[0] == "dd" and "of=/dev/vdz" in wipe and make == ("mkfs.ext4", "-q", "-F", "/dev/vdz")
     assert system.mount == ("mount", "-t", "ext4", "/dev/vdz", "{mountpoint}") and system.below == ()
+
+
+def test_the_distance_is_part_of_what_must_be_equal_and_durability_only_where_something_is_written() -> None:
+    item = workload(WorkloadSpec("v", "vectors", ()))
+    said = {metric.name: item.tool.dimensions(item.options, metric, {"durability": "none"}) for metric in item.metrics}
+    assert {each["distance"] for each in said.values()} == {"Euclidean"}
+    assert {name for name, each in said.items() if "durability of a write" in each} == {"insert", "single insert p50", "delete"}

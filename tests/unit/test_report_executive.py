@@ -48,6 +48,15 @@ def test_a_whole_run_gives_findings_positions_ranks_and_recommendations(tmp_path
     assert any("index build of faiss (there is no index)" in text for text in content.limits)
 
 
+def test_the_page_says_what_was_called_and_that_quick_workloads_are_small(tmp_path: Path) -> None:
+    data = with_vectors(tmp_path)
+    assert not any("--quick" in text for text in executive(data, tmp_path, now(data)).limits)
+    data.update(argv=["bench", "--suite", "competitors", "--quick"], command="./inv bench --suite competitors --quick")
+    content = executive(data, tmp_path, now(data))
+    assert ("Command", "./inv bench --suite competitors --quick") in content.facts
+    assert any(text.startswith("The workloads were the small ones of --quick") for text in content.limits)
+
+
 def test_every_factor_of_a_position_is_the_ratio_of_medians_turned_so_that_more_is_better(tmp_path: Path) -> None:
     data = with_vectors(tmp_path)
     medians = {(s["system"], s["workload"], s["metric"]): statistics.median(s["samples"]) for s in series_of(data) if s["samples"]}
