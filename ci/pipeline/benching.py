@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import time
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -23,7 +22,7 @@ from ci.pipeline.pool import Pool
 from ci.pipeline.session import Session
 from ci.reader import nearest
 from ci.record import Stage, plain
-from ci.report.words import number, seconds
+from ci.report.words import number
 from ci.samples import summarise
 
 
@@ -100,7 +99,6 @@ def bench(session: Session, pool: Pool | None, choice: Choice | None = None) -> 
         if choice.against:
             benchmarks.baseline.load(session.manifest.root, choice.against)  # a wrong name is known before anything is measured
         addresses = choice.addresses(session)
-        begin = time.monotonic()
         try:
             for spec in choice.benchmarks(session):
                 if spec.place == "host":
@@ -121,7 +119,7 @@ def bench(session: Session, pool: Pool | None, choice: Choice | None = None) -> 
         judgements = _judge(session, stage, choice, measured)
         failed = [item for item in measured if item.failure and item.verdict is not Verdict.SKIP]
         skipped = [item for item in measured if item.verdict is Verdict.SKIP]
-        counted = f"{len(measured) - len(failed) - len(skipped)} of {len(measured)} series measured in {seconds(time.monotonic() - begin)}"
+        counted = f"{len(measured) - len(failed) - len(skipped)} of {len(measured)} series measured"
         stage.detail = counted + (f", {len(skipped)} skipped, each with its reason" if skipped else "")
         if failed:
             verdict = worst([item.verdict for item in measured if item.verdict is not Verdict.SKIP])

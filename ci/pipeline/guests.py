@@ -14,6 +14,7 @@ from ci.manifest import ArtifactSpec, BenchmarkSpec
 from ci.model import Artifact, Deployment, Series, Verdict
 from ci.pipeline import artifacts
 from ci.pipeline.matrix import Filter
+from ci.pipeline.measuring import measuring
 from ci.pipeline.pool import Pool
 from ci.pipeline.session import Session
 from ci.process import scratch_file
@@ -125,5 +126,5 @@ def _measure(pool: Pool, machine: Machine, spec: BenchmarkSpec, systems: list[Sy
         "kernel": machine.kernel,
         "accelerator": machine.accelerator.name,
     }
-    with console.Progress() as progress, progress.item(f"benchmark {spec.name}") as item:
-        return benchmarks.run(machine, spec, systems, run=pool.session.record.run, progress=item.say, conditions=conditions)
+    with measuring(spec.name) as say:
+        return benchmarks.run(machine, spec, systems, run=pool.session.record.run, progress=say, conditions=conditions)

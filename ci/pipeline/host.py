@@ -22,6 +22,7 @@ from ci.errors import InfrastructureError, UsageError
 from ci.manifest import ArtifactSpec, BenchmarkSpec
 from ci.model import Artifact, Kind, Series
 from ci.pipeline import artifacts
+from ci.pipeline.measuring import measuring
 from ci.pipeline.session import Session
 
 WORK = "/var/tmp"  # on a disk, unlike /tmp on many systems
@@ -43,9 +44,9 @@ def measure(session: Session, spec: BenchmarkSpec, *, control: bool = False, ser
             place = _place(session, spec, systems, work)
             processor = host.facts().get("cpu", "unknown processor")
             conditions = {"machine": f"this host, {processor}", "accelerator": "none: no guest", "volumes": spec.backing}
-            with console.Progress() as progress, progress.item(f"benchmark {spec.name}") as item:
+            with measuring(spec.name) as say:
                 run = session.record.run
-                return benchmarks.run(Host(), spec, systems, run=run, progress=item.say, conditions=conditions, place=place)
+                return benchmarks.run(Host(), spec, systems, run=run, progress=say, conditions=conditions, place=place)
     finally:
         shutil.rmtree(work, ignore_errors=True)
 

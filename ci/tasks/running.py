@@ -118,7 +118,7 @@ def bisect(
         "workload": "Measure just this workload of it (or a,b); one that is named runs with --quick, too.",
         "system": "Measure just this system of it (or a,b).",
         "rounds": "Rounds to measure, in place of vexci.yaml's number.",
-        "quick": "Small workloads: minutes in place of hours; of the tool's own speed what needs no guest.",
+        "quick": "Small workloads, about a minute of measuring; of the tool's own speed what needs no guest.",
         "control": "Also measure a slowed copy of the first system, which must show up as slower.",
         "save": "Keep the numbers as the baseline of this name.",
         "against": "Judge the numbers against the baseline of this name: a regression fails the run.",
