@@ -12,33 +12,14 @@ from pathlib import Path
 
 import pytest
 
-from tests import recordschema, tool
+from tests import recordschema, tool, zoo_project
 from tests.unit.test_bisect import git
 
 pytestmark = [pytest.mark.integration, pytest.mark.soak, pytest.mark.timeout(1800)]
 
-MANIFEST = f"""\
-version: 1
-project: small
-artifacts:
-  small:
-    builder: kbuild
-    folder: kernel
-    module: zoo_good
-    license: GPL
-    kernels: [debian-6.1]
-    not_compiled: [zoofs.c]
-    filesystem: zoo_good
-    mount: [mount, -t, zoo_good, zoo_good, "{{mountpoint}}"]
-kernels:
-  debian-6.1: {{provider: apt, pattern: 6.1-cloud}}
-images:
-  debian-12: {{folder: {tool.ROOT}/vmimages/debian-12}}
-machines:
-  default: {{image: debian-12, kernel: debian-6.1, memory: 512}}
-suites:
-  smoke: {{artifacts: [small], minimum: 20, deadline: 120, operation_deadline: 15}}
-"""
+MANIFEST = zoo_project.manifest("""\
+  smoke: {artifacts: [small], minimum: 20, deadline: 120, operation_deadline: 15}
+""")
 SOURCE = '#define ZOO_DEFECT GOOD\n#include "zoofs.c"\n'
 
 

@@ -12,46 +12,25 @@ from typing import Any
 
 import pytest
 
-from tests import recordschema, tool
+from tests import recordschema, tool, zoo_project
 
 pytestmark = [pytest.mark.integration, pytest.mark.soak, pytest.mark.timeout(1800)]
 
-MANIFEST = f"""\
-version: 1
-project: small
-artifacts:
-  small:
-    builder: kbuild
-    folder: kernel
-    module: zoo_good
-    license: GPL
-    kernels: [debian-6.1]
-    not_compiled: [zoofs.c]
-    filesystem: zoo_good
-    mount: [mount, -t, zoo_good, zoo_good, "{{mountpoint}}"]
-kernels:
-  debian-6.1: {{provider: apt, pattern: 6.1-cloud}}
-images:
-  debian-12: {{folder: {tool.ROOT}/vmimages/debian-12}}
-  debian-12-build: {{folder: {tool.ROOT}/vmimages/debian-12-build}}
-machines:
-  default: {{image: debian-12, kernel: debian-6.1, memory: 512}}
-  builder: {{image: debian-12-build, kernel: debian-6.1}}
-suites:
+MANIFEST = zoo_project.manifest("""\
   pjdfstest:
     artifacts: [small]
     minimum: 2
     deadline: 120
-    options: {{checkout: checkout}}
+    options: {checkout: checkout}
   ktap:
     artifacts: [small]
     minimum: 2
     deadline: 120
     options:
       command: >-
-        perl -e 'use Test::More tests => 2; ok(mkdir("a"), "mkdir"); subtest "rename" => sub {{ plan tests => 2;
-        ok(rename("a", "b"), "rename"); ok(-d "b", "the new name") }}'
-"""
+        perl -e 'use Test::More tests => 2; ok(mkdir("a"), "mkdir"); subtest "rename" => sub { plan tests => 2;
+        ok(rename("a", "b"), "rename"); ok(-d "b", "the new name") }'
+""")
 PROGRAM = r"""
 #include <errno.h>
 #include <stdio.h>
