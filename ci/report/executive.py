@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from ci.errors import UsageError
+from ci.model import Series
 from ci.report import words
 from ci.report.recorded import measured
 from ci.report.refusals import Now, Refusal, refusals
@@ -91,7 +92,9 @@ def _facts(record: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
     accelerator = record.get("accelerator")
     if accelerator:
         rows.append(("Guests", f"{accelerator['name']}: {accelerator['reason']}"))
-    return (*rows, ("Artifacts", ", ".join(f"{a['name']} {a['sha256'][:12]}" for a in record.get("artifacts", []))))
+    taken = {item.artifact_sha256 for item in measured(record)}
+    names = [f"{item['name']} {item['sha256'][:12]}" for item in record.get("artifacts", []) if item["sha256"] in taken]
+    return (*rows, ("Artifacts", ", ".join(names)))
 
 
 def _findings(record: Mapping[str, Any], found: Sequence[Pair]) -> list[str]:
@@ -145,14 +148,31 @@ def _method(record: Mapping[str, Any]) -> list[str]:
     ]
 
 
+def _absent(series: Sequence[Series]) -> list[str]:
+    """What was skipped, with its reason; a system that is not there at all stands first."""
+    whole: list[str] = []
+    part: list[str] = []
+    for system in dict.fromkeys(item.system for item in series):
+        own = [item for item in series if item.system == system]
+        skipped: dict[str, list[str]] = {}
+        for item in own:
+            if item.verdict.value == "skip":
+                skipped.setdefault(str(item.failure), []).append(item.metric)
+        for reason, metrics in skipped.items():
+            names = list(dict.fromkeys(metrics))
+            if len(metrics) == len(own):
+                whole.append(f"{system} ({reason})")
+            else:
+                part.append(f"{names[0] if len(names) == 1 else f'{len(names)} measures'} of {system} ({reason})")
+    return [*whole, *part]
+
+
 def _limits(record: Mapping[str, Any], found: Sequence[Pair]) -> list[str]:
     said = []
-    absent = [item for item in measured(record) if item.verdict.value == "skip"]
-    if absent:
-        reasons = dict.fromkeys(f"{item.metric} of {item.system} ({item.failure})" for item in absent)
-        shown = list(reasons)[:3]
+    reasons = _absent(measured(record))
+    if reasons:
         rest = f", and {len(reasons) - 3} more" if len(reasons) > 3 else ""
-        said.append(f"Not there to be measured: {'; '.join(shown)}{rest}.")
+        said.append(f"Not there to be measured: {'; '.join(reasons[:3])}{rest}.")
     apart = sum(len(pair.of(APART)) for pair in found)
     if apart:
         said.append(f"{words.count(apart, 'comparison')} could not be made; the report names the field that differs in each.")

@@ -28,6 +28,8 @@ def html(content: Executive) -> str:
 
 def row(pair: Pair) -> tuple[str, ...]:
     """One line of the table of positions."""
+    if pair.silence:
+        return (f"{pair.system} against {pair.other}", "none", "none", "none", f"not compared: {pair.silence}", "")
     most = [f"{edge.measure}: {edge.said}" if (edge := next(iter(pair.of(outcome)), None)) else "nothing" for outcome in (BETTER, WORSE)]
     even = len([edge for edge in pair.edges if edge.outcome == "no difference shown"])
     return (f"{pair.system} against {pair.other}", str(len(pair.of(BETTER))), str(len(pair.of(WORSE))), str(even), *most)

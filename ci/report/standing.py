@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -62,6 +63,14 @@ class Pair:
         return sorted(chosen, key=_certainty, reverse=True)
 
     @property
+    def silence(self) -> str:
+        """Why nothing of the two may be compared, by the reason that most measures have; empty where something is."""
+        if not self.edges or any(edge.outcome != APART for edge in self.edges):
+            return ""
+        (reason, _), *_ = Counter(edge.reason for edge in self.edges).most_common(1)
+        return reason.partition("measured alike: ")[2] or reason
+
+    @property
     def counts(self) -> str:
         """`better in 5 of 9 measures, worse in 3, no difference shown in 1`."""
         compared = [edge for edge in self.edges if edge.outcome != APART]
@@ -78,19 +87,24 @@ def _certainty(edge: Edge) -> float:
 
 @dataclass(frozen=True)
 class Rank:
-    """One measure with its systems by rank: 1 + the number of systems that are shown to be better. Equal ranks are a tie."""
+    """One measure with its systems by rank: 1 + the number of systems that are shown to be better. Equal ranks are a tie.
+
+    `apart` were measured otherwise (as a server, or with another durability) and stand in no order with these.
+    """
 
     workload: str
     metric: str
     places: tuple[tuple[int, str], ...]
+    apart: tuple[str, ...] = ()
 
     @property
     def said(self) -> str:
-        """`1. faiss, numpy; 3. ours`."""
+        """`1. faiss, numpy; 3. ours`, and where there is one, `(not comparable: a server)`."""
         groups: dict[int, list[str]] = {}
         for place, system in self.places:
             groups.setdefault(place, []).append(system)
-        return "; ".join(f"{place}. {', '.join(systems)}" for place, systems in sorted(groups.items()))
+        rest = f" (not comparable: {', '.join(self.apart)})" if self.apart else ""
+        return "; ".join(f"{place}. {', '.join(systems)}" for place, systems in sorted(groups.items())) + rest
 
 
 def pairs(record: Mapping[str, Any]) -> list[Pair]:
@@ -125,17 +139,21 @@ def _edge(item: Mapping[str, Any], better: str, *, turned: bool) -> Edge:
 
 
 def ranks(record: Mapping[str, Any]) -> list[Rank]:
-    """A rank for each measure in which at least two systems were measured alike and one is shown to be better than another."""
+    """A rank for each measure, among those that were measured alike, where one of them is shown to be better than another."""
     groups: dict[tuple[str, str, str], list[Series]] = {}
     for item in measured(record):
         if len(item.samples) >= LEAST_SAMPLES and not item.failure and not item.system.endswith(CONTROL):
             groups.setdefault(key(item), []).append(item)
     found = []
     for items in groups.values():
-        alike = [item for item in items if not differences(items[0], item, ignored=OF_THE_TOOL)]
-        places = sorted((1 + sum(_beats(other, item) for other in alike if other is not item), item.system) for item in alike)
-        if len({place for place, _ in places}) > 1 and len(alike) == len(items):
-            found.append(Rank(items[0].workload, items[0].metric, tuple(places)))
+        for first in items:
+            alike = [item for item in items if not differences(first, item, ignored=OF_THE_TOOL)]
+            if alike[0] is not first:
+                continue  # its like have been ranked
+            places = sorted((1 + sum(_beats(other, item) for other in alike if other is not item), item.system) for item in alike)
+            if len({place for place, _ in places}) > 1:
+                apart = tuple(item.system for item in items if item not in alike)
+                found.append(Rank(first.workload, first.metric, tuple(places), apart))
     return found
 
 

@@ -16,6 +16,7 @@ import pytest
 import ci.report
 from ci.report.executive import Refused, executive
 from ci.report.exports import COLUMNS
+from ci.report.page import row
 from ci.report.refusals import Now, refusals
 from ci.report.rules import RULES, recommendations
 from ci.report.standing import BETTER, EVEN, WORSE, pairs, ranks
@@ -84,6 +85,36 @@ def test_systems_that_no_number_tells_apart_share_a_rank_or_have_none(tmp_path: 
     found = {rank.metric: rank for rank in ranks(data)}
     assert "write bandwidth" not in found, "no ranking where everything is noise"
     assert found["stat"].said == "1. vexfs-fuse, vexfs-kernel; 3. ext4"
+
+
+def test_a_rank_is_among_those_that_were_measured_alike_and_names_the_others(tmp_path: Path) -> None:
+    data = record(tmp_path)
+    server = [{**item, "system": "server", "artifact_sha256": None} for item in series_of(data) if item["system"] == "ext4"]
+    for item in server:
+        item["dimensions"] = {**item["dimensions"], "reached as": "a server over loopback"}
+    series_of(data).extend(server)
+    found = {rank.metric: rank for rank in ranks(data)}
+    assert found["stat"].said.endswith("vexfs-fuse (not comparable: server)") and "server" not in dict(found["stat"].places).values()
+
+
+def test_a_system_with_which_nothing_is_comparable_has_its_reason_in_place_of_counts(tmp_path: Path) -> None:
+    data = record(tmp_path)
+    reason = "x and ext4 were not measured alike: reached as is 'a' against 'b'"
+    for item in data["stages"][-1]["results"]["comparisons"]:
+        if item["baseline"] == "ext4":
+            item.update(finding="refused", reason=reason, ratio=None, low=None, high=None)
+    rows = {row(pair)[0]: row(pair)[1:] for pair in pairs(data)}
+    assert rows["vexfs-kernel against ext4"] == ("none", "none", "none", "not compared: reached as is 'a' against 'b'", "")
+    assert rows["vexfs-kernel against vexfs-fuse"][0] == "6"
+
+
+def test_a_system_that_is_not_there_at_all_is_named_before_single_measures(tmp_path: Path) -> None:
+    data = with_vectors(tmp_path)
+    gone = {"system": "qdrant-server", "samples": [], "verdict": "skip", "failure": "no engine answers", "evidence": []}
+    series_of(data).extend([{**item, **gone} for item in series_of(data) if item["system"] == "faiss"])
+    content = executive(data, tmp_path, now(data))
+    assert content.limits[0].startswith("Not there to be measured: qdrant-server (no engine answers); ")
+    assert dict(content.facts)["Artifacts"].count(",") == 1, "what was measured, and nothing that was only built"
 
 
 def test_the_slowed_control_stands_in_no_ranking(tmp_path: Path) -> None:
