@@ -13,6 +13,7 @@ LIBC = ctypes.CDLL(None, use_errno=True)
 AT_FDCWD = -100
 RENAME_EXCHANGE = 2
 KEEP_SIZE, PUNCH_HOLE = 1, 2
+_GETDENTS64 = 217 if os.uname().machine == "x86_64" else 61
 # Collections of vectors (docs/format.md, 12.5): the structure of CREATE and GET, and the head of that of a batch.
 _COLLECTION, _BATCH = struct.Struct("=IIIIQQQQ16x"), struct.Struct("=IIIiII40x")
 _BATCH_SIZE = _BATCH.size + 16256
@@ -40,6 +41,23 @@ def fallocate(descriptor: int, mode: int, offset: int, size: int) -> None:
 def syncfs(descriptor: int) -> None:
     """syncfs(2)."""
     _done(LIBC.syncfs(descriptor), "syncfs")
+
+
+def mount(device: bytes, place: bytes, filesystem: bytes) -> None:
+    """mount(2), without options."""
+    _done(LIBC.mount(device, place, filesystem, ctypes.c_ulong(0), None), os.fsdecode(place))
+
+
+def unmount(place: bytes) -> None:
+    """umount2(2), without flags."""
+    _done(LIBC.umount2(place, 0), os.fsdecode(place))
+
+
+def getdents(descriptor: int, buffer: bytearray) -> int:
+    """getdents64(2) into the buffer; how many bytes of it the entries take."""
+    taken = int(LIBC.syscall(_GETDENTS64, descriptor, (ctypes.c_char * len(buffer)).from_buffer(buffer), len(buffer)))
+    _done(min(taken, 0), "getdents64")
+    return taken
 
 
 def make_collection(descriptor: int, dimension: int) -> None:

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The faults suite: disks that fail or are full, volumes that are damaged or none at all. Every fault is reported, nothing promised is
-lost, and nothing hangs."""
+"""The faults suite: disks that fail or are full, memory that cannot be had, volumes that are damaged or none at all. Every fault is
+reported, nothing promised is lost, and nothing hangs."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import random
 from collections.abc import Callable
 from contextlib import suppress
 
-from . import calls, product, stage
+from . import calls, memory, product, stage
 from .context import Context, Failed, Plan
 from .engine import DAEMON, MODULE, Table
 from .fileops import pattern
@@ -36,6 +36,7 @@ def table(plan: Plan) -> Table:
     cases.case("full-disk", kinds=both, mounted=False)(_full)
     cases.case("write-errors", kinds=both, mounted=False)(functools.partial(_failing, fault="flakey {data} 0 0 1000 1 error_writes"))
     cases.case("dead-disk", kinds=both, mounted=False)(functools.partial(_failing, fault="error"))
+    cases.case("no-memory", kinds=(MODULE,), mounted=False)(memory.no_memory)
     first = int(plan.options.get("seed", 1))
     seeds = list(range(first, first + int(plan.options.get("flipped", 3))))
     seeds += [int(name.removeprefix("flipped-")) for name in plan.only if name.startswith("flipped-")]
