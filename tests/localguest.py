@@ -13,7 +13,8 @@ import shutil
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -39,7 +40,8 @@ class Result:
 class LocalGuest:
     """`console` is what the serial console would show; `after` is added to it while the next agent runs.
 
-    `lost` is raised once the agent has printed a line that holds `lost_at`, as where a guest dies.
+    `lost` is raised once the agent has printed a line that holds `lost_at`, as where a guest dies. `inside` is the mount namespace of a
+    process (its id) in which all commands run, for suites whose mounts outlive a command.
     """
 
     console: str = ""
@@ -49,6 +51,7 @@ class LocalGuest:
     kernel: str = platform.release()
     ran: list[Sequence[str]] = field(default_factory=list)
     puts: list[str] = field(default_factory=list)
+    inside: int = 0
 
     def run(
         self, argv: Sequence[str], *, deadline: float, on_line: Callable[[str], None] | None = None, silence: float | None = None
@@ -58,6 +61,8 @@ class LocalGuest:
         if argv[0] == "dmesg":
             return Result(0, "", "", 0.0)
         namespace = ["unshare", "--mount"] if os.getuid() == 0 else ["unshare", "--user", "--map-root-user", "--mount"]
+        if self.inside:
+            namespace = ["nsenter", f"--mount=/proc/{self.inside}/ns/mnt"]
         begin = time.monotonic()
         process = subprocess.Popen(
             [*namespace, *argv],
@@ -115,6 +120,20 @@ class LocalGuest:
         file = folder / "index.txt"
         file.write_text(self.console)
         return (file,)
+
+
+@contextmanager
+def lasting() -> Iterator[LocalGuest]:
+    """One whose mounts last until it ends (as root)."""
+    holder = subprocess.Popen(["unshare", "--mount", "sh", "-c", "echo; read end"], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    assert holder.stdin is not None and holder.stdout is not None
+    try:
+        holder.stdout.readline()
+        yield LocalGuest(inside=holder.pid)
+    finally:
+        holder.stdin.close()
+        holder.wait()
+        holder.stdout.close()
 
 
 def can_mount() -> bool:

@@ -16,9 +16,10 @@ import pytest
 from ci.manifest import ArtifactSpec, SuiteSpec
 from ci.model import Artifact, SuiteResult, Verdict
 from ci.store import RunFolder
-from ci.validate import run_suite
+from ci.validate import run_suite, run_together
+from ci.validate.differential import reproducer
 from tests.integration.test_smoke import MANIFEST, built
-from tests.localguest import LocalGuest, keep_inside, needs_mount
+from tests.localguest import LocalGuest, keep_inside, lasting, needs_mount
 
 pytestmark = [
     pytest.mark.zoo,
@@ -45,15 +46,20 @@ def daemon(tmp_path_factory: pytest.TempPathFactory) -> tuple[ArtifactSpec, Arti
     return spec, artifact, mkfs.path
 
 
-def judge(
-    daemon: tuple[ArtifactSpec, Artifact, Path], folder: Path, monkeypatch: pytest.MonkeyPatch, suite: str, only: tuple[str, ...], *lie: str
-) -> SuiteResult:
+def specimen(daemon: tuple[ArtifactSpec, Artifact, Path], folder: Path, monkeypatch: pytest.MonkeyPatch, *lie: str) -> ArtifactSpec:
+    """The daemon as the manifest has it, on a small volume below `folder`, with the lie's words before its command."""
     spec, artifact, mkfs = daemon
     keep_inside(monkeypatch, folder)
     mount = (*lie, *(word.replace("{artifact}", str(artifact.path)) for word in spec.mount))
-    spec = replace(spec, mount=mount, prepare=((str(mkfs), "{volume}", "64M"),), check=())
+    return replace(spec, mount=mount, prepare=((str(mkfs), "{volume}", "64M"),), check=())
+
+
+def judge(
+    daemon: tuple[ArtifactSpec, Artifact, Path], folder: Path, monkeypatch: pytest.MonkeyPatch, suite: str, only: tuple[str, ...], *lie: str
+) -> SuiteResult:
+    spec = specimen(daemon, folder, monkeypatch, *lie)
     chosen = SuiteSpec(suite, (spec.name,), 1, 120.0, 20.0)
-    return run_suite(LocalGuest(), chosen, spec, artifact, run=RunFolder(folder), only=("mount", *only, "unmount"))
+    return run_suite(LocalGuest(), chosen, spec, daemon[1], run=RunFolder(folder), only=("mount", *only, "unmount"))
 
 
 def preload(liar: Path, lie: str) -> tuple[str, ...]:
@@ -86,3 +92,23 @@ def test_a_lie_is_caught_and_without_it_all_pass(
     assert lying.verdict is Verdict.FAIL
     failed = {item.id: item.detail for item in lying.cases if item.verdict is Verdict.FAIL}
     assert any(name.startswith(case) and words in detail for name, detail in failed.items()), failed
+
+
+@pytest.mark.soak
+def test_a_size_that_only_random_operations_come_by(
+    daemon: tuple[ArtifactSpec, Artifact, Path], liar: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No case of posix makes a file of such a size: all of its truncations pass. The suite differential finds it, and shrinks it."""
+    groups = ("truncate", "sparse", "content")
+    blind = judge(daemon, tmp_path / "blind", monkeypatch, "posix", groups, *preload(liar, "size"))
+    assert blind.verdict is Verdict.PASS and len(blind.cases) > 40, blind.detail
+    chosen = SuiteSpec("differential", ("vexfs-fuse",), 4, 120.0, 20.0, (("seed", "1"), ("sequences", "120")))
+    for lie, verdict in (("nothing", Verdict.PASS), ("size", Verdict.FAIL)):
+        spec, run = specimen(daemon, tmp_path / lie, monkeypatch, *preload(liar, lie)), RunFolder(tmp_path / lie)
+        with lasting() as guest:
+            result = run_together(guest, chosen, [(spec, daemon[1])], run=run)
+        assert result.verdict is verdict, result.detail
+    (wrong,) = (case for case in result.cases if case.verdict is Verdict.FAIL)
+    assert "truncate(" in wrong.detail
+    (path,) = (item.path for item in result.evidence if item.kind == "reproducer")
+    assert len(reproducer.read(run.path / path)) <= 3

@@ -71,9 +71,11 @@ def _run(contexts: list[Context], sequences: list[list[list[Any]]], remount: boo
         answers = {}
         for context in contexts:
             folder = context.path(f"sequence-{number}")
-            os.mkdir(folder)
-            os.chmod(folder, 0o777)
-            told = Sequence(folder).run(operations)
+            # The folder above is the sequence's own, too: what its `..` is must not follow from what else the file system holds.
+            for path in (folder, os.path.join(folder, "work")):
+                os.mkdir(path)
+                os.chmod(path, 0o777)
+            told = Sequence(path).run(operations)
             trees[number, context.plan.artifact] = tree(folder)
             answers[context.plan.artifact] = {"answers": told, "tree": trees[number, context.plan.artifact]}
         emit("sequence", number=number, systems=answers)
