@@ -37,10 +37,10 @@ class Since(Machine):
 
 
 class SmokeGuest:
-    """Boots a guest when it is first asked for; `kernel` is one of vexci.yaml's."""
+    """Boots a guest when it is first asked for; `kernel` is one of vexci.yaml's, `memory` in MiB."""
 
-    def __init__(self, folder: Path, kernel: str = KERNEL) -> None:
-        self._spec = replace(SPEC, kernel=kernel)
+    def __init__(self, folder: Path, kernel: str = KERNEL, memory: int = SPEC.memory) -> None:
+        self._spec = replace(SPEC, kernel=kernel, memory=memory)
         self.run = store.RunFolder(folder)
         self._folder = folder
         self._stack = ExitStack()

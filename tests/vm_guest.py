@@ -38,7 +38,8 @@ def boot(name: str = KERNEL) -> Boot:
     log = store.cache_dir() / "tests" / "image.log"
     log.parent.mkdir(parents=True, exist_ok=True)
     image = images.build(ImageSpec("debian-12", HERE / "vmimages" / "debian-12"), HERE, log=log, say=print)
-    return Boot(files.kernel, files.initrd, files.modules, files.command_line, image.disk, image.name, kernel.release, FAILED)
+    words = (files.command_line, image.disk, image.name, kernel.release, FAILED)
+    return Boot(files.kernel, files.initrd, files.modules, *words, patience=spec.patience)
 
 
 def restart_daemon(folder: Path) -> None:

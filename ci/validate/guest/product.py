@@ -6,6 +6,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -18,6 +19,7 @@ from .machine import throwaway
 
 LOG_TAIL = 500
 KMEMLEAK = "/sys/kernel/debug/kmemleak"
+KMEMLEAK_AGE = 5.5  # seconds; it takes nothing that is younger than 5 s for leaked (MSECS_MIN_AGE of mm/kmemleak.c)
 
 
 def loaded(module: str) -> bool:
@@ -70,25 +72,45 @@ def unload(t: Context) -> None:
     with open(f"/sys/module/{module}/refcnt", encoding="ascii") as file:
         count = int(file.read())
     t.check(count == 0, f"the reference count of {module} is {count} with nothing mounted: it can never be unloaded")
+    place = _place(module)
     t.must(["rmmod", module])
     t.check(not loaded(module), f"rmmod {module} exited 0, but /sys/module/{module} is still there")
-    _scan_for_leaks(t)
+    _scan_for_leaks(t, place)
 
 
-def _scan_for_leaks(t: Context) -> None:
+def _place(module: str) -> range:
+    """The addresses that a loaded module takes (proc(5), /proc/modules)."""
+    with open("/proc/modules", encoding="ascii") as file:
+        words = next(words for words in map(str.split, file) if words[0] == module)
+    begin = int(words[5], 16)
+    return range(begin, begin + int(words[1]))
+
+
+def _scan_for_leaks(t: Context, place: range) -> None:
     """Let a kernel that has kmemleak look for memory that nobody can reach any more; what it finds it says in its log (K6).
 
-    Two scans: an object counts only where it is the same in both (Documentation/dev-tools/kmemleak.rst).
+    Two scans: an object counts only where it is the same in both (Documentation/dev-tools/kmemleak.rst). `place` is where the module was:
+    the kernel has no names for these addresses any more.
     """
     if not os.path.exists(KMEMLEAK):
         return
+    since = time.monotonic()
+    t.until(f"what {t.plan.module} has left is old enough for kmemleak", lambda: time.monotonic() - since > KMEMLEAK_AGE)
     for number in (1, 2):
         t.op(f"scan {number} of 2 for leaked memory")
         with open(KMEMLEAK, "w", encoding="ascii") as file:
             file.write("scan")
     with open(KMEMLEAK, encoding="utf-8", errors="backslashreplace") as file:
-        leaks = file.read()
-    t.check(t.plan.module not in leaks, f"memory of {t.plan.module} has leaked: {leaks[:1000]}")
+        leaks = re.sub("0x[0-9a-f]{16}", lambda word: _named(t.plan.module, place, word[0]), file.read())
+    if leaks:
+        t.keep("kmemleak.txt", leaks)
+    t.check(f"{t.plan.module}+0x" not in leaks, f"memory of {t.plan.module} has leaked: {leaks[:1000]}")
+
+
+def _named(module: str, place: range, word: str) -> str:
+    """An address of a kernel's report: one in the module by its distance from the module's begin."""
+    address = int(word, 16)
+    return f"{module}+{address - place.start:#x}" if address in place else word
 
 
 def mount(t: Context) -> None:

@@ -27,6 +27,12 @@
 #define SLEEPS_ATOMIC 11 /* K2: unlink sleeps where nothing may be scheduled */
 #define NEVER_MOUNTS 12	/* K4: mount waits for what never comes, and cannot be killed */
 
+/* What only a kernel with checkers sees (tests/zoo/test_debug_specimens.py). */
+#define USE_AFTER_FREE 13 /* K5: listing reads what has been freed */
+#define LOCK_INVERSION 14 /* K3: mkdir and unlink take two locks in opposite order; nobody ever waits */
+#define SLEEPS_LOCKED 15 /* K2: unlink calls what may sleep, under a spinlock; it does not sleep */
+#define MEMORY_LEAK 16	/* K6: unlink forgets memory; no cache of the module's own */
+
 #define ZOO_MAGIC 0x7a6f6f31
 
 #if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 3, 0)
@@ -38,6 +44,14 @@
 static bool release;
 module_param(release, bool, 0644);
 MODULE_PARM_DESC(release, "let go of a mount that hangs");
+
+#if ZOO_DEFECT == LOCK_INVERSION
+static DEFINE_MUTEX(zoo_first);
+static DEFINE_MUTEX(zoo_second);
+#endif
+#if ZOO_DEFECT == SLEEPS_LOCKED
+static DEFINE_SPINLOCK(zoo_spin);
+#endif
 
 static const struct super_operations zoo_super_ops;
 static const struct inode_operations zoo_dir_ops;
@@ -109,6 +123,12 @@ static int zoo_mkdir(idmap_t *idmap, struct inode *dir, struct dentry *dentry, u
 {
 	struct inode *inode = zoo_inode(dir->i_sb, dir, mode | S_IFDIR);
 
+#if ZOO_DEFECT == LOCK_INVERSION
+	mutex_lock(&zoo_first);
+	mutex_lock(&zoo_second);
+	mutex_unlock(&zoo_second);
+	mutex_unlock(&zoo_first);
+#endif
 	if (!inode)
 		return -ENOSPC;
 	zoo_attach(dir, dentry, inode);
@@ -140,6 +160,24 @@ static int zoo_unlink(struct inode *dir, struct dentry *dentry)
 #if ZOO_DEFECT == SLEEPS_ATOMIC
 	preempt_disable(); /* and no preempt_enable(): the scheduler has put the count right when it complained */
 	schedule_timeout_uninterruptible(1);
+#endif
+#if ZOO_DEFECT == LOCK_INVERSION
+	mutex_lock(&zoo_second);
+	mutex_lock(&zoo_first);
+	mutex_unlock(&zoo_first);
+	mutex_unlock(&zoo_second);
+#endif
+#if ZOO_DEFECT == SLEEPS_LOCKED
+	spin_lock(&zoo_spin);
+	might_sleep();
+	spin_unlock(&zoo_spin);
+#endif
+#if ZOO_DEFECT == MEMORY_LEAK
+	char *forgotten = kmalloc(300, GFP_KERNEL);
+
+	if (forgotten)
+		strscpy(forgotten, "zoo", 300);
+	OPTIMIZER_HIDE_VAR(forgotten); /* else the compiler sees that nobody needs it */
 #endif
 #if ZOO_DEFECT == INODE_LEAK
 	ihold(d_inode(dentry));
@@ -175,6 +213,14 @@ static int zoo_iterate(struct file *file, struct dir_context *ctx)
 
 	OPTIMIZER_HIDE_VAR(nothing); /* else the compiler sees the null and makes a trap of it */
 	WRITE_ONCE(nothing->i_ino, 1);
+#endif
+#if ZOO_DEFECT == USE_AFTER_FREE
+	unsigned long *freed = kzalloc(96, GFP_KERNEL);
+	unsigned long *again = freed;
+
+	OPTIMIZER_HIDE_VAR(again); /* else the compiler refuses to read what was freed */
+	kfree(freed);
+	ctx->pos += again ? READ_ONCE(again[5]) & 0 : 0;
 #endif
 	return dcache_readdir(file, ctx);
 }
