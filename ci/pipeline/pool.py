@@ -103,6 +103,7 @@ class Pool:
         self._boots: dict[str, tuple[Boot, Accelerator]] = {}  # by kernel, shared with the pools made from this one
         self._stack = ExitStack()
         self._machine: Machine | None = None
+        self._seen: set[str] = set()
         self._count = 0
 
     def __enter__(self) -> Pool:
@@ -165,6 +166,13 @@ class Pool:
             self._machine.core = self._core
         return self._machine
 
+    def first(self, what: str) -> bool:
+        """True the first time that this is asked of the guest that there is now: what need be done once in each guest."""
+        self.guest()
+        known = what in self._seen
+        self._seen.add(what)
+        return not known
+
     def _failure(self, console_text: str) -> str | None:
         """What the kernel complained of, with the lines of the modules that this invocation built for it."""
         built = [a for a in self.session.artifacts or () if a.kernel in (None, self.spec.kernel)]
@@ -174,6 +182,7 @@ class Pool:
         """Let go of a guest that may be damaged. A kept guest stays, for its user to look at."""
         if not self.kept:
             self._machine = None
+            self._seen.clear()
             self._stack.close()
 
     def _start(self) -> Machine:

@@ -40,7 +40,10 @@ def validate(pool: Pool, request: Request | None = None, *, repeat: int = 1) -> 
     request = request or Request()
     session = pool.session
     manifest = session.manifest
-    todo = [replace(item, number=number) for number, item in enumerate(choice.items(session, request, pool.spec.kernel) * repeat)]
+    chosen = choice.items(session, request, pool.spec.kernel) * repeat
+    if pool.slots > 1:  # what takes longest comes first, so that all slots end at about the same time
+        chosen.sort(key=lambda item: item.suite.deadline, reverse=True)
+    todo = [replace(item, number=number) for number, item in enumerate(chosen)]
     ledger = Ledger(known.read(manifest), whole=not request.cases)
     for name, why in choice.left_out(manifest, request).items():
         console.verdict_line(Verdict.SKIP, f"suite {name}: {why}")
@@ -123,8 +126,9 @@ class _Work:
         if suite.name == POWER and item.artifact:
             return _run_power(pool, suite, *item.artifact, self._cases, say)
         fresh = pool.guest()
-        for tool_spec, tool in tools(pool):  # a no-op where they are there; a replaced guest is empty
-            deployer.deploy(fresh, tool_spec, tool)
+        for tool_spec, tool in tools(pool):
+            if pool.first(f"{tool.name} {tool.sha256}"):
+                deployer.deploy(fresh, tool_spec, tool)
         run = pool.session.record.run
         both = suite.name in (*suites.TOGETHER, *suites.BOTH_WAYS)
         subjects = [each for each in for_guest(pool.session, pool.spec.kernel) if each[0].name in suite.artifacts] if both else []

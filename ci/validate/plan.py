@@ -8,6 +8,7 @@ import secrets
 from collections.abc import Sequence
 
 from ci import identity
+from ci.errors import InfrastructureError
 from ci.guest import Guest
 from ci.manifest import ArtifactSpec, SuiteSpec
 from ci.model import Artifact, Kind
@@ -35,14 +36,21 @@ def install(machine: Guest, facts: dict[str, object]) -> tuple[str, ...]:
 
 
 def install_agent(machine: Guest) -> str:
-    """Put the agent where these very bytes are not there yet; returns its path."""
+    """Put the agent where these very bytes are not there yet; returns its folder.
+
+    It is unpacked, because Python keeps what it has compiled of files, but not of an archive: under emulation to compile the agent takes
+    seconds, and it starts for each suite and each mount of a daemon.
+    """
     data = bundle.agent()
-    path = f"{AGENT_FOLDER}/{bundle.agent_name(data)}"
-    if machine.run(["test", "-e", path], deadline=COMMAND_SECONDS).returncode != 0:
-        local = scratch_file("agent.pyz")
+    folder = f"{AGENT_FOLDER}/{bundle.agent_name(data)}"
+    if machine.run(["test", "-e", f"{folder}/{bundle.ENTRY}"], deadline=COMMAND_SECONDS).returncode != 0:
+        local = scratch_file("agent.zip")
         local.write_bytes(data)
-        machine.put(local, path)
-    return path
+        machine.put(local, f"{folder}.zip")
+        unpacked = machine.run(["python3", "-m", "zipfile", "-e", f"{folder}.zip", folder], deadline=COMMAND_SECONDS)
+        if unpacked.returncode != 0:
+            raise InfrastructureError(f"the guest cannot unpack the agent: {unpacked.stderr.strip()[-200:]}")
+    return folder
 
 
 def make(

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import json
 import os
@@ -27,7 +28,7 @@ from ci.validate.guest.engine import GroupEntry, Table
 from ci.validate.guest.machine import BORROWED
 from ci.validate.guest.posix.book import Group
 from ci.validate.guest.posix.needs import PROBES
-from ci.validate.guest.posix.place import Place
+from ci.validate.guest.posix.place import Place, after
 from ci.validate.guest.runner import Outcome
 from tests.localguest import LocalGuest, keep_inside, needs_mount
 
@@ -165,9 +166,27 @@ def test_what_is_said_to_be_missing_must_be_refused(place: str, monkeypatch: pyt
 
 @pytest.mark.skipif(os.getuid() != 0, reason="only root can become another user")
 def test_another_user_is_another_user(place: str) -> None:
+    def answers() -> list[int]:
+        return [*os.getresuid(), *os.getresgid(), *os.getgroups()]
+
+    group, own = Group("g"), answers()
+    # Real and effective; the saved ones are root's, so that the way back is open. The capabilities are gone meanwhile.
+    group.allow("who", "", answers, [1001, 1001, 0] * 2, user=1001)
+    group.refuse("closed", "d/:700", errno.EACCES, lambda: os.listdir("d"), user=1001)
+    group.allow("root-again", "d/:700", lambda: after(lambda: os.listdir("d"), answers), own)
+    assert {case["verdict"] for case in told(table(group), plan(place)).values()} == {"pass"}
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can become another user")
+def test_a_child_is_another_user_for_good(place: str) -> None:
     group = Group("g")
-    group.allow("who", "", lambda: [*os.getresuid(), *os.getresgid(), *os.getgroups()], [1001] * 6, user=1001)
-    assert told(table(group), plan(place))["g.who"]["verdict"] == "pass"
+
+    @group.case("child")
+    def child(t: Place) -> None:
+        t.equal("ids", t.in_child(1001, lambda: [*os.getresuid(), *os.getresgid(), *os.getgroups()]), [1001] * 6)
+        t.refuses("what fails there", lambda: t.in_child(1001, lambda: os.mkdir("/d")), errno.EACCES)
+
+    assert told(table(group), plan(place))["g.child"]["verdict"] == "pass"
 
 
 def test_names_of_cases_can_be_written_in_a_command() -> None:

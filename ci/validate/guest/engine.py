@@ -20,7 +20,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 from .context import Context, Plan
-from .machine import mark
+from .machine import mark, opened
 from .runner import Outcome, Runner, detach, emit, verdict_of
 
 _TAINT_DIED = 1 << 7
@@ -108,8 +108,7 @@ def chosen(table: Table, plan: Plan) -> list[CaseEntry | GroupEntry]:
 
 def _died() -> bool:
     """True once the kernel has had an oops or a BUG (the taint D): what it does from then on proves nothing."""
-    with open("/proc/sys/kernel/tainted", encoding="ascii") as file:
-        return bool(int(file.read()) & _TAINT_DIED)
+    return bool(int(os.pread(opened("/proc/sys/kernel/tainted", os.O_RDONLY), 32, 0)) & _TAINT_DIED)
 
 
 class Progress:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 from contextlib import suppress
+from functools import cache
 
 BORROWED = "VEXCI_BORROWED"
 
@@ -18,5 +19,11 @@ def mark(text: str) -> None:
     """A line in the kernel's log, so that the console shows what ran when the kernel complained."""
     if not throwaway():
         return
-    with suppress(OSError), open("/dev/kmsg", "w", encoding="utf-8") as kmsg:  # without one the JSON lines must do
-        kmsg.write(f"<5>vexci: {text}\n")
+    with suppress(OSError):  # without one the JSON lines must do
+        os.write(opened("/dev/kmsg", os.O_WRONLY), f"<5>vexci: {text}\n".encode(errors="replace"))
+
+
+@cache
+def opened(path: str, flags: int) -> int:
+    """A descriptor that stays open, also in forked processes, for files of the kernel that are asked again and again."""
+    return os.open(path, flags | os.O_CLOEXEC)

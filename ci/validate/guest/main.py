@@ -61,7 +61,7 @@ def _run(plan: Plan) -> int:
 
 
 def _table(plan: Plan) -> Table:
-    """The suite's cases. Its module is loaded here: an emulated guest compiles the agent at each start, and a daemon waits for `keep`."""
+    """The suite's cases. Its module is loaded here: what `keep` does not need would make a daemon wait."""
     if plan.suite not in SUITES:
         raise ValueError(f"the agent has no suite '{plan.suite}'")
     module = importlib.import_module(f".{plan.suite}", __package__)

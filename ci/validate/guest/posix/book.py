@@ -6,6 +6,7 @@ from __future__ import annotations
 import errno
 import os
 import shutil
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -17,6 +18,7 @@ from .needs import PROBES
 from .place import Place
 
 Body = Callable[[Place], None]
+_TELL_SECONDS = 1.0
 _REFUSALS = (errno.EOPNOTSUPP, errno.EINVAL, errno.ENOTTY)
 
 
@@ -88,9 +90,12 @@ class Group:
         os.chmod(above, 0o755)
         for number, name in enumerate(names):
             yield _outcome(context, Place(context, os.path.join(above, f"{number}-{os.getpid()}")), self._rows[name])
-        # One after the other: all of it together may take longer than one operation has.
+        # One after the other: all of it together may take longer than one operation has. To tell of each would take longer than to do it.
+        told = -_TELL_SECONDS
         for place in sorted(os.listdir(above)):
-            context.op(f"remove {place} of {self.name}")
+            if time.monotonic() - told >= _TELL_SECONDS:
+                told = time.monotonic()
+                context.op(f"remove {place} of {self.name}, and what follows it")
             shutil.rmtree(os.path.join(above, place))
         os.rmdir(above)
 

@@ -140,7 +140,7 @@ def _limit(t: Place) -> None:
                 told.append(error.errno)
         return told
 
-    t.equal("the answers", t.as_user(ALICE, work), [1000, errno.EFBIG, errno.EFBIG])
+    t.equal("the answers", t.in_child(ALICE, work), [1000, errno.EFBIG, errno.EFBIG])
 
 
 @CONTENTS.case("offset-beyond-any-file", "f")

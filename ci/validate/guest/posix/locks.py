@@ -37,7 +37,7 @@ def _elsewhere(t: Place, call: Callable[[int], Any], flags: int = os.O_RDWR) -> 
         except OSError as error:
             return errno.errorcode[error.errno or 0]
 
-    return t.as_user(0, work)
+    return t.in_child(0, work)
 
 
 def _try(kind: int, start: int = 0, length: int = 0, command: int = fcntl.F_SETLK) -> Callable[[int], str]:
@@ -162,7 +162,7 @@ def _child(t: Place) -> None:
             return errno.errorcode[error.errno or 0]
         return "locked"
 
-    t.check(t.as_user(0, work) in ("EAGAIN", "EACCES"), "a child has its parent's lock")
+    t.check(t.in_child(0, work) in ("EAGAIN", "EACCES"), "a child has its parent's lock")
 
 
 @LOCKS.case("posix-by-a-process-that-ends", "f")

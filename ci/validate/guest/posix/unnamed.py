@@ -63,7 +63,7 @@ def _changed(t: Place) -> None:
 def _inherited(t: Place) -> None:
     descriptor = t.open("f")
     os.unlink("f")
-    t.equal("in a child", t.as_user(ALICE, lambda: os.pread(descriptor, 100, 0).decode()), CONTENT.decode())
+    t.equal("in a child", t.in_child(ALICE, lambda: os.pread(descriptor, 100, 0).decode()), CONTENT.decode())
 
 
 @UNLINKED.case("space-comes-back")
