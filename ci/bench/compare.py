@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from ci.errors import UsageError
-from ci.fingerprint import differences, key
+from ci.fingerprint import CONTROL, differences, key
 from ci.model import Series
 from ci.samples import LEAST_SAMPLES, SEED, cliffs_delta, ratio_of_medians
 
@@ -78,7 +78,8 @@ def compare(series: Series, baseline: Series, *, seed: int = SEED) -> Comparison
 
 
 def comparisons(series: Sequence[Series], *, references: Sequence[str] = ()) -> list[Comparison]:
-    """Every pair of systems with the same benchmark, workload and metric. The later one is the baseline, and a reference always is.
+    """Every pair of systems with the same benchmark, workload and metric. The later one is the baseline, and a reference always is;
+    a slowed control stands against what it is a copy of.
 
     Where artifacts were measured, two references are not compared with each other. Unequal pairs are listed as refused, with the
     differing field.
@@ -91,7 +92,9 @@ def comparisons(series: Sequence[Series], *, references: Sequence[str] = ()) -> 
                 continue
             if key(one)[:2] in ours and not (one.artifact_sha256 or other.artifact_sha256):
                 continue
-            system, baseline = (other, one) if one.system in references and other.system not in references else (one, other)
+            control = other.system == f"{one.system}{CONTROL}"
+            turned = control or (one.system in references and other.system not in references)
+            system, baseline = (other, one) if turned else (one, other)
             try:
                 found.append(compare(system, baseline))
             except Unequal as error:

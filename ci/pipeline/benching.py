@@ -125,7 +125,7 @@ def bench(session: Session, pool: Pool | None, choice: Choice | None = None) -> 
             verdict = worst([item.verdict for item in measured if item.verdict is not Verdict.SKIP])
             raise errors.of(verdict, f"{failed[0].system}, {failed[0].workload}: {failed[0].failure}")
         if choice.control:
-            _require_control(found)
+            require_control(found)
         require_no_regression(judgements, choice.against, another_machine=bool(choice.follow))
         if choice.save:
             kept = benchmarks.baseline.save(session.manifest.root, choice.save, session.record.run.id, session.revision.commit, measured)
@@ -182,7 +182,7 @@ def require_no_regression(found: list[Judgement], name: str, *, another_machine:
             raise ProductFailure(text) if change is Change.REGRESSION else UsageError(text)
 
 
-def _require_control(found: list[Comparison]) -> None:
+def require_control(found: list[Comparison]) -> None:
     """The slowed control must be slower than what it is a copy of, in each workload, by at least one metric (failure mode P3)."""
     mine = [item for item in found if item.system == f"{item.baseline}{CONTROL}"]
     slower = {item.workload for item in mine if item.finding is Finding.SLOWER}

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from ci.bench.compare import Finding, Unequal, compare, comparisons
 from ci.errors import ProductFailure, UsageError
+from ci.fingerprint import CONTROL
 from ci.model import Series, Verdict
 from ci.samples import checked, median_interval, ratio_of_medians, summarise
 
@@ -93,6 +94,14 @@ def test_the_interval_of_a_median_lies_within_the_samples_around_it(values: list
 
 def test_the_same_samples_give_the_same_answer() -> None:
     assert ratio_of_medians([1, 2, 3, 4, 5], [2, 3, 4, 5, 6]) == ratio_of_medians([1, 2, 3, 4, 5], [2, 3, 4, 5, 6])
+
+
+@pytest.mark.parametrize("references", [(), ("ours",)], ids=["of an artifact", "of a reference"])
+def test_a_control_stands_against_what_it_is_a_copy_of(references: tuple[str, ...]) -> None:
+    """Its samples come last in a run; it is to be shown as slower all the same, and not its original as faster."""
+    control = series(f"ours{CONTROL}", 50, 51, 49, 52, 48)
+    (found,) = comparisons([series("ours", 100, 101, 99, 102, 98), control], references=references)
+    assert (found.system, found.baseline, found.finding) == (control.system, "ours", Finding.SLOWER)
 
 
 def test_noise_is_not_called_a_gain() -> None:

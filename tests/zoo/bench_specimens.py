@@ -67,3 +67,14 @@ POLITE_SERVER = replace(
 )
 DEAD_SERVER = replace(GOOD_SERVER, mount=("sh", "-c", "echo no space left >&2; exit 4"))
 DEAF_SERVER = replace(GOOD_SERVER, mount=("sleep", "7654321"))
+
+# A metadata loop that does nothing: targets with 3 % of noise, which look measured. The noise is of the round (the number that ends
+# the folder's name), so that the specimen gives the same each time.
+CONSTANTS = """
+import json, pathlib, random, sys
+output = pathlib.Path(sys.argv[1])
+noise = random.Random(output.parent.parent.name.rpartition("-")[2])
+targets = {"create": 5000, "stat": 40000, "readdir": 200000, "rename": 8000, "unlink": 9000}
+steps = {step: {"operations": rate, "nanoseconds": int(1e9 * noise.uniform(0.97, 1.03))} for step, rate in targets.items()}
+output.write_text(json.dumps({"steps": steps}))
+"""
