@@ -125,15 +125,15 @@ def _payload(definition: Definition) -> bytes:
     """A tar with the definition's files and scripts, all owned by root."""
     out = io.BytesIO()
     with tarfile.open(fileobj=out, mode="w", format=tarfile.GNU_FORMAT) as tar:
-        if definition.files is not None:
-            tar.add(definition.files, "vexci/files", filter=_owned_by_root)
-        for script in definition.scripts:
-            tar.add(definition.folder / script, f"vexci/scripts/{script}", filter=_owned_by_root)
+        for files in definition.files:
+            tar.add(files, "vexci/files", filter=_owned_by_root)
+        for name, script in definition.scripts:
+            tar.add(script, f"vexci/scripts/{name}", filter=_owned_by_root)
         tar.add(FINISH, "vexci/finish.sh", filter=_owned_by_root)
         _add_lines(tar, "vexci/size", [str(definition.size)])
         _add_lines(tar, "vexci/mask", definition.mask)
         _add_lines(tar, "vexci/enable", definition.enable)
-        _add_lines(tar, "vexci/scripts.list", definition.scripts)
+        _add_lines(tar, "vexci/scripts.list", [name for name, _ in definition.scripts])
     return out.getvalue()
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""An image's declarative definition: `image.yaml` with the files and scripts beside it. vmimages/debian-12 uses every key."""
+"""An image's declarative definition: `image.yaml` with the files and scripts beside it, perhaps on the base of another one."""
 
 from __future__ import annotations
 
@@ -26,23 +26,28 @@ _UNIT = re.compile(r"[A-Za-z0-9:_.\\@-]+\.(service|socket|timer|path|mount|autom
 
 @dataclass(frozen=True)
 class Definition:
-    """What image.yaml says. `size` is that of the disk in MiB; paths are absolute."""
+    """What image.yaml and its base say together. `size` is that of the disk in MiB; paths are absolute.
+
+    `files` are folders whose contents are put into the image, `scripts` the name in messages and the file of each, both in their order.
+    """
 
     folder: Path
     distribution: str
     suite: str
     size: int
     packages: tuple[str, ...]
-    files: Path | None
+    files: tuple[Path, ...]
     mask: tuple[str, ...]
     enable: tuple[str, ...]
-    scripts: tuple[str, ...]
+    scripts: tuple[tuple[str, Path], ...]
+    base: Definition | None = None
 
     @property
     def key(self) -> str:
-        """The hash of all that goes in: every file of the folder with its name and content, and the tool's own part."""
+        """The hash of all that goes in: every file of the folder with its name and content, the base's hash, and the tool's own part."""
         rows = sorted(_row(self.folder, path) for path in _walk(self.folder))
-        return store.sha256_text(TOOL_VERSION, store.sha256_file(FINISH), *rows)[:32]
+        below = [self.base.key] if self.base is not None else []
+        return store.sha256_text(TOOL_VERSION, store.sha256_file(FINISH), *below, *rows)[:32]
 
 
 def read(folder: Path) -> Definition:
@@ -50,16 +55,24 @@ def read(folder: Path) -> Definition:
     top = load(folder / FILE)
     if top.whole("version", least=0) != FORMAT_VERSION and top.has("version"):
         top.problem("version", f"expected {FORMAT_VERSION}, the only format that this tool knows")
+    base = _base(top, folder)
     definition = Definition(
         folder=folder,
-        distribution=top.text("distribution", choices=DISTRIBUTIONS),
-        suite=_matching(top, "suite", _SUITE, "the name of a suite, such as bookworm", (top.text("suite"),))[0],
-        size=top.whole("size", least=256, most=1 << 16),
-        packages=_matching(top, "packages", _PACKAGE, "the name of a package", top.texts("packages", None)),
-        files=_files(top, folder),
-        mask=_matching(top, "mask", _UNIT, "the name of a systemd unit, such as fstrim.timer", top.texts("mask")),
-        enable=_matching(top, "enable", _UNIT, "the name of a systemd unit, such as ssh.service", top.texts("enable")),
-        scripts=_scripts(top, folder),
+        distribution=top.text("distribution", base.distribution if base else None, choices=DISTRIBUTIONS),
+        suite=_matching(top, "suite", _SUITE, "the name of a suite, such as bookworm", (top.text("suite", base.suite if base else None),))[
+            0
+        ],
+        size=top.whole("size", base.size if base else None, least=256, most=1 << 16),
+        packages=_added(
+            top, "packages", _PACKAGE, "the name of a package", base.packages if base else (), top.texts("packages", () if base else None)
+        ),
+        files=(*(base.files if base else ()), *_files(top, folder)),
+        mask=_added(top, "mask", _UNIT, "the name of a systemd unit, such as fstrim.timer", base.mask if base else (), top.texts("mask")),
+        enable=_added(
+            top, "enable", _UNIT, "the name of a systemd unit, such as ssh.service", base.enable if base else (), top.texts("enable")
+        ),
+        scripts=(*((f"base/{name}", path) for name, path in (base.scripts if base else ())), *_scripts(top, folder)),
+        base=base,
     )
     for unit in sorted(set(definition.mask) & set(definition.enable)):
         top.problem("enable", f"'{unit}' is also masked")
@@ -67,6 +80,28 @@ def read(folder: Path) -> Definition:
     if top.problems:
         raise ConfigError(folder / FILE, top.problems)
     return definition
+
+
+def _base(top: Section, folder: Path) -> Definition | None:
+    """The definition below this one, which may have none below itself; its own mistakes are raised as such."""
+    if not top.has("base"):
+        top.text("base", "")
+        return None
+    place = Path(os.path.normpath(folder / top.text("base")))
+    if not (place / FILE).is_file():
+        top.problem("base", f"the folder {place} has no {FILE}")
+        return None
+    if load(place / FILE).has("base"):
+        top.problem("base", f"{place / FILE} has a base itself; a base stands alone")
+        return None
+    return read(place)
+
+
+def _added(top: Section, key: str, form: re.Pattern[str], meaning: str, below: tuple[str, ...], values: tuple[str, ...]) -> tuple[str, ...]:
+    """The base's values and then these, each once."""
+    for value in sorted(set(below) & set(_matching(top, key, form, meaning, values))):
+        top.problem(key, f"'{value}' is in the base already")
+    return (*below, *values)
 
 
 def _matching(top: Section, key: str, form: re.Pattern[str], meaning: str, values: tuple[str, ...]) -> tuple[str, ...]:
@@ -85,22 +120,22 @@ def _inside(top: Section, key: str, folder: Path, name: str) -> Path:
     return path
 
 
-def _files(top: Section, folder: Path) -> Path | None:
+def _files(top: Section, folder: Path) -> tuple[Path, ...]:
     if not top.has("files"):
         top.text("files", "")
-        return None
+        return ()
     path = _inside(top, "files", folder, top.text("files"))
     if not path.is_dir():
         top.problem("files", f"the folder {path} does not exist")
-    return path
+    return (path,)
 
 
-def _scripts(top: Section, folder: Path) -> tuple[str, ...]:
+def _scripts(top: Section, folder: Path) -> tuple[tuple[str, Path], ...]:
     names = top.texts("scripts")
     for name in names:
         if not _inside(top, "scripts", folder, name).is_file():
             top.problem("scripts", f"the script {folder / name} does not exist")
-    return names
+    return tuple((name, folder / name) for name in names)
 
 
 def _walk(folder: Path) -> Iterator[Path]:

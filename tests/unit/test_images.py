@@ -89,6 +89,47 @@ def test_a_mistake_is_named_with_file_line_and_key(folder: Path, old: str, new: 
     assert [(p.line, p.key) for p in caught.value.problems] == [(line, key)] and message in caught.value.problems[0].message
 
 
+ON_BASE = "version: 1\nbase: ../image\nsize: 1024\npackages: [fio]\nscripts: [b.sh]\n"
+
+
+@pytest.fixture
+def on_base(folder: Path) -> Path:
+    """A definition that adds to the one in `folder`."""
+    place = folder.parent / "more"
+    place.mkdir()
+    (place / "b.sh").write_text("true\n")
+    (place / "image.yaml").write_text(ON_BASE)
+    return place
+
+
+def test_a_definition_adds_to_its_base_and_counts_it_in(folder: Path, on_base: Path) -> None:
+    base, more = read(folder), read(on_base)
+    assert (more.suite, more.size, more.packages) == ("bookworm", 1024, ("systemd", "python3", "fio"))
+    assert (more.files, more.mask, more.enable) == (base.files, base.mask, base.enable)
+    assert more.scripts == (("base/a.sh", folder / "a.sh"), ("b.sh", on_base / "b.sh"))
+    before = more.key
+    (folder / "files/etc/motd").write_text("bye\n")
+    assert more.key != before
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "line", "key", "message"),
+    [
+        ("[fio]", "[python3]", 4, "packages", "'python3' is in the base already"),
+        ("../image", "../nowhere", 2, "base", "nowhere has no image.yaml"),
+        ("../image", "../chain", 2, "base", "has a base itself; a base stands alone"),
+    ],
+)
+def test_a_mistake_about_the_base_is_named(on_base: Path, old: str, new: str, line: int, key: str, message: str) -> None:
+    (on_base.parent / "chain").mkdir()
+    (on_base.parent / "chain/image.yaml").write_text(ON_BASE.replace("[b.sh]", "[]"))
+    (on_base / "image.yaml").write_text(ON_BASE.replace(old, new))
+    with pytest.raises(ConfigError) as caught:
+        read(on_base)
+    first = next(problem for problem in caught.value.problems if problem.key == key)
+    assert first.line == line and message in first.message
+
+
 def test_a_missing_definition_is_a_usage_error(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"image\.yaml does not exist"):
         images.listing([ImageSpec("i", tmp_path)])

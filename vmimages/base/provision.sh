@@ -18,5 +18,4 @@ sshd -t
 rm -f /etc/ssh/ssh_host_*
 rmdir /run/sshd
 : >/etc/machine-id
-rm -rf /usr/share/doc /usr/share/man /usr/share/locale /usr/share/info /usr/share/lintian
 rm -rf /var/cache/apt /var/lib/apt/lists /var/log/apt /var/log/dpkg.log /var/log/alternatives.log /etc/apt/apt.conf.d/99mmdebstrap
