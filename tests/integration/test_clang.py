@@ -61,6 +61,7 @@ def test_for_a_kernel_of_gcc_clang_is_refused_before_anything_is_built(project: 
 
 
 @pytest.mark.soak
+@pytest.mark.timeout(5500)
 def test_for_a_kernel_of_clang_the_module_is_built_and_verified_with_clang_and_gcc_is_refused(project: Path) -> None:
     """Builds a kernel of some hundred files, once; without soak it would cost everybody minutes."""
     done = tool.inv("build", "--toolchain", "clang", "--kernel", "small", "verify", config=project / "vexci.yaml", deadline=5400)

@@ -58,6 +58,11 @@ def test_the_rounds_are_interleaved_and_what_follows_runs_in_each(tmp_path: Path
     assert log.read_text().split() == ["one", "plain", "after", "two"] * 3
 
 
+def test_what_takes_minutes_is_counted_in_fewer_rounds_and_says_so(tmp_path: Path) -> None:
+    _, series = take(tmp_path, Measure("long", sleeper(tmp_path, 0), most=1), Measure("short", sleeper(tmp_path, 0)), rounds=3)
+    assert [(s.system, len(s.samples), s.dimensions["rounds"]) for s in series] == [("long", 1, "1"), ("short", 3, "3")]
+
+
 def test_a_command_that_fails_has_no_number_and_a_reason_and_the_others_go_on(tmp_path: Path) -> None:
     log = tmp_path / "down"
     failing = Measure(
