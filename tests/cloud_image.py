@@ -15,7 +15,10 @@ from ci import process, store
 from ci.images.sources import keyring_options, mirror_lines
 
 SUITE = "bookworm"
-PACKAGES = "systemd-sysv,udev,dbus,kmod,cloud-init,netplan.io,openssh-server,iproute2,procps,e2fsprogs,mount,fuse3,fio,python3,sudo"
+PACKAGES = (
+    "systemd-sysv,udev,dbus,kmod,cloud-init,netplan.io,openssh-server,iproute2,procps,e2fsprogs,mount,"
+    "fuse3,fio,python3,sudo,cloud-guest-utils,fdisk"
+)
 SIZE_MIB = 1400
 START_MIB = 2
 _LINUX = 0x83
