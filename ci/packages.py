@@ -81,6 +81,7 @@ NEEDS: dict[str, Need] = {
     ),
     "dpkg-dev": Need("dpkg-dev", "says what a program in a .deb needs", ("dpkg-shlibdeps",)),
     "rpm": Need("rpm", "tests ask it what an .rpm holds", ("rpm",)),
+    "rpmlint": Need("rpmlint", "tests look at the .rpm files with it", ("rpmlint",), optional=True),
     "lintian": Need("lintian", "tests look at the .deb files with it", ("lintian",)),
     "minisign": Need("minisign", "tests sign a release with it", ("minisign",)),
     "gpg": Need("gnupg", "tests sign a release with it", ("gpg",)),
@@ -94,7 +95,7 @@ GUEST = (*IMAGE, "qemu", "libvirtd", "libvirt-qemu", "ssh")
 # Builds a kernel from source. Where a matrix asks for one without `./inv kernels --fetch`, its absence is told (ci/kernels/source.py).
 SOURCE = ("flex", "bison", "bc", "perl", "xz", "tar", "libelf-dev")
 RELEASE = (*BUILD, "dpkg-dev")
-PACKAGES = ("dpkg-dev", "rpm", "lintian", "minisign", "gpg")
+PACKAGES = ("dpkg-dev", "rpm", "rpmlint", "lintian", "minisign", "gpg")
 SPECIMENS = ("cpio", "zstd", "file", "busybox", "mke2fs", *SOURCE)
 TEST = (*BUILD, *GUEST, *SPECIMENS, *PACKAGES, "fuse", "fio", "chromium")
 

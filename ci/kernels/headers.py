@@ -3,16 +3,26 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
-from ci import store
+from ci import process, store
 from ci.errors import InfrastructureError, UsageError
 from ci.kernels import archive
 from ci.manifest import KernelSpec
 from ci.model import KernelTarget
 
+_VERSION = "2"  # changed together with what is made here
 _NAMES = ("linux-headers-", "linux-kbuild-")
+# Stands for a package that nobody needs: newer headers depend on the image, which the guest has booted from outside.
+_STAND_IN = """\
+Package: {name}
+Version: {version}
+Architecture: all
+Maintainer: vexci <vexci@example.org>
+Description: stands for the kernel that runs already
+"""
 
 
 def packages(spec: KernelSpec, target: KernelTarget, *, say: Callable[[str], None]) -> list[Path]:
@@ -31,11 +41,23 @@ def packages(spec: KernelSpec, target: KernelTarget, *, say: Callable[[str], Non
             if {name: package.version for name, package in found.items()} == wanted:
                 say(f"downloading the headers of {target.release} as packages")
                 lists.download(found.values(), folder)
+                image = f"linux-image-{target.release}"
+                if any(image in package.depends for package in found.values()):
+                    _stand_in(folder, image, wanted[f"linux-headers-{target.release}"])
                 return
         raise InfrastructureError(
             f"the archive no longer has the headers of {target.release} in the version of the kernel",
             hint=f"./inv kernels --fetch {spec.name} takes the newest",
         )
 
-    folder = store.cached("header-packages", store.sha256_text(target.origin)[:32], make)
+    folder = store.cached("header-packages", store.sha256_text(_VERSION, target.origin)[:32], make)
     return sorted(folder.glob("*.deb"))
+
+
+def _stand_in(folder: Path, name: str, version: str) -> None:
+    tree = folder / "stand-in"
+    (tree / "DEBIAN").mkdir(parents=True)
+    (tree / "DEBIAN").chmod(0o755)  # whatever the umask: dpkg-deb refuses others
+    (tree / "DEBIAN/control").write_text(_STAND_IN.format(name=name, version=version))
+    process.output(["dpkg-deb", "--root-owner-group", "--build", tree, folder / f"{name}.deb"])
+    shutil.rmtree(tree)

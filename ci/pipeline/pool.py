@@ -74,8 +74,8 @@ def prepare(session: Session, spec: MachineSpec, *, require_kvm: bool) -> tuple[
 
 class Pool:
     """Hands out a healthy guest, restored from memory unless `cold`. With `kept` it is the running guest of that name, which
-    is never replaced. `disks` are for its guests, one after the other, and not for those of other slots. With `core` the diagnosis of
-    a hang holds the guest's memory."""
+    is never replaced. `image` takes the place of the machine's. `disks` are for its guests, one after the other, and not for those of
+    other slots. With `core` the diagnosis of a hang holds the guest's memory."""
 
     def __init__(
         self,
@@ -85,6 +85,7 @@ class Pool:
         require_kvm: bool = False,
         machine: str = "default",
         kernel: str = "",
+        image: str = "",
         cold: bool = False,
         slots: int = 1,
         name: str = "",
@@ -95,6 +96,8 @@ class Pool:
         self.kept = kept
         self.slots = slots
         self.spec = in_slots(machine_spec(session, machine, kernel or (kernel_of_guest(session, kept) if kept else "")), slots)
+        if image:
+            self.spec = replace(self.spec, image=session.manifest.image(image).name)
         self._name = name or self.spec.name
         self._require_kvm = require_kvm
         self._cold = cold

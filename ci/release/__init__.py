@@ -8,5 +8,9 @@ package.py     the .deb and .rpm of one package, by nfpm
 gate.py        why this tree may not be released
 notes.py       what is new, and what was tested, where, with what result
 papers.py      SHA256SUMS, the statement about all files, the signature
+sigstore.py    who signed by sigstore
+rpm.py         what an .rpm says and holds
 check.py       whether a folder is the release that it says it is
+managers.py    how apt and dnf install and remove packages
+prove.py       packages in a clean guest, from clean to clean
 """

@@ -3,16 +3,18 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import platform
+import re
 import shutil
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from email.utils import format_datetime
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from ci import process, store
 from ci.errors import InfrastructureError
@@ -25,6 +27,9 @@ SECONDS = 300.0
 REVISION = "1"  # of the package, behind the version of what is in it
 _ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
 _COMMON_LICENSES = {"GPL-2.0-only": "GPL-2", "Apache-2.0": "Apache-2.0"}  # by SPDX name, as Debian's base-files has them
+# Folders that the package `filesystem` of every distribution of rpm packages has.
+_FILESYSTEM = re.compile(r"/|/usr|/usr/(bin|sbin|src|share|share/doc|share/man|share/man/man\d)")
+_DOCUMENTS = ("/usr/share/doc/", "/usr/share/man/")
 # Where each shell looks for what completes a program's command line, by format; {0} is the program.
 _COMPLETIONS = {
     "bash": {"deb": "/usr/share/bash-completion/completions/{0}", "rpm": "/usr/share/bash-completion/completions/{0}"},
@@ -64,7 +69,7 @@ def build(packaging: Packaging, spec: PackageSpec, kind: str, contents: Contents
     files = _files(packaging, spec, kind, contents, work)
     config = work / "nfpm.json"
     scripts = {moment: str(_filled(spec, path, contents, work / f"script-{moment}")) for moment, path in spec.scripts[kind]}
-    config.write_text(json.dumps(_config(packaging, spec, kind, contents, files, scripts), indent=1))
+    config.write_text(json.dumps(_config(packaging, spec, kind, contents, files, scripts, work), indent=1))
     before = set(target.iterdir())
     nfpm = Path(sys.executable).with_name("nfpm")
     environment = {**os.environ, "SOURCE_DATE_EPOCH": str(contents.time), "LC_ALL": "C.UTF-8"}
@@ -72,21 +77,34 @@ def build(packaging: Packaging, spec: PackageSpec, kind: str, contents: Contents
     argv: list[str | Path] = [nfpm, "package", "--config", config, "--packager", kind, "--target", f"{target}/"]
     done = process.run(argv, limits=Limits(SECONDS), env=environment, log=log)
     made = set(target.iterdir()) - before
+    if not done.ok and "no space left on device" in log.read_text().lower():
+        raise store.disk_error(OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)), target)
     if not done.ok or len(made) != 1:
         raise InfrastructureError(f"nfpm did not make the .{kind} of {spec.name}: {log.read_text().strip()[-300:]}", evidence=(log,))
     return made.pop()
 
 
 def _config(
-    packaging: Packaging, spec: PackageSpec, kind: str, contents: Contents, files: Sequence[_File], scripts: Mapping[str, str]
+    packaging: Packaging,
+    spec: PackageSpec,
+    kind: str,
+    contents: Contents,
+    files: Sequence[_File],
+    scripts: Mapping[str, str],
+    work: Path,
 ) -> dict[str, object]:
     mtime = contents.date.strftime("%Y-%m-%dT%H:%M:%SZ")
     programs = [contents.programs[artifact] for artifact, _ in spec.binaries]
+    shell = ["/bin/sh"] if kind == "rpm" and scripts else []  # rpmbuild says so of every package with scripts, nfpm does not
     measured = (needs.deb(spec.name, programs) if kind == "deb" else needs.rpm(programs)) if programs else []
     rows = []
     for file in files:
         info = {"mode": file.mode, "mtime": mtime, "owner": "root", "group": "root"}
-        rows.append({"src": str(file.source), "dst": file.target, "file_info": info})
+        document = {"type": "doc"} if kind == "rpm" and file.target.startswith(_DOCUMENTS) else {}
+        rows.append({"src": str(file.source), "dst": file.target, "file_info": info, **document})
+    if kind == "rpm":
+        info = {"mode": 0o755, "mtime": mtime, "owner": "root", "group": "root"}
+        rows += [{"dst": folder, "type": "dir", "file_info": info} for folder in _own_folders(files)]
     text = spec.description if kind == "rpm" else f"{spec.summary}\n{spec.description}"
     return {
         "name": spec.name,
@@ -102,12 +120,24 @@ def _config(
         "license": spec.license,
         "description": text.strip(),
         "mtime": mtime,
-        "depends": [*measured, *spec.depends[kind]],
+        "depends": [*measured, *shell, *spec.depends[kind]],
         "contents": rows,
         "scripts": dict(scripts),
-        "rpm": {"summary": spec.summary, "buildhost": "reproducible", "group": "System Environment/Base", "compression": "gzip"},
+        **({"changelog": str(_changes(packaging, contents, work))} if kind == "rpm" else {}),
+        "rpm": {
+            "summary": spec.summary[:1].upper() + spec.summary[1:],
+            "buildhost": "reproducible",
+            "group": "System Environment/Base",
+            "compression": "gzip",
+        },
         "deb": {"compression": "gzip"},
     }
+
+
+def _own_folders(files: Sequence[_File]) -> list[str]:
+    """The folders that the package must have for itself. rpm removes a folder only where a package has it; dpkg removes what is empty."""
+    found = {str(folder) for file in files for folder in PurePosixPath(file.target).parents}
+    return sorted(folder for folder in found if not _FILESYSTEM.fullmatch(folder))
 
 
 def _files(packaging: Packaging, spec: PackageSpec, kind: str, contents: Contents, work: Path) -> list[_File]:
@@ -175,6 +205,15 @@ def _changelog(packaging: Packaging, spec: PackageSpec, contents: Contents) -> s
     rows = "\n".join(f"  * {line}" for line in contents.changes) or "  * Release."
     head = f"{spec.name} ({contents.version}-{REVISION}) unstable; urgency=medium"
     return f"{head}\n\n{rows}\n\n -- {packaging.maintainer}  {format_datetime(contents.date)}\n"
+
+
+def _changes(packaging: Packaging, contents: Contents, work: Path) -> Path:
+    """The same for rpm, as nfpm takes it (github.com/goreleaser/chglog)."""
+    notes = [{"note": line} for line in contents.changes or ["Release."]]
+    date = contents.date.strftime("%Y-%m-%dT%H:%M:%SZ")
+    entry = {"semver": f"{contents.version}-{REVISION}", "date": date, "packager": packaging.maintainer, "changes": notes}
+    store.atomic_write(work / "changes.json", json.dumps([entry]))
+    return work / "changes.json"
 
 
 def _copyright(packaging: Packaging, spec: PackageSpec, contents: Contents) -> str:

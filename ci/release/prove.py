@@ -6,23 +6,22 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
-from ci import process, store
-from ci.errors import InfrastructureError, ProductFailure, UsageError
+from ci import store
+from ci.errors import InfrastructureError, ProductFailure
 from ci.guest import Guest, GuestResult
 from ci.manifest import ArtifactSpec
 from ci.model import Check, Verdict
-from ci.release import check
+from ci.release.managers import Manager, Package
 
 HOME = "/var/tmp/vexci-packages"  # in the guest: what was brought
 VOLUME, MOUNTPOINT = f"{HOME}/kept.volume", "/mnt/vexci-kept"
 SECONDS = 300.0
 INSTALL_SECONDS = 2400.0  # DKMS compiles the module, on an emulated processor
 SILENCE = 1500.0
-_FIELD = re.compile(r"(?m)^(Package|Version): (\S+)$")
 _LEFT_SHOWN = 5
+_DKMS_PLACES = ("/updates/dkms/", "/extra/")  # where Debian's DKMS and that of Fedora put modules
 Say = Callable[[str], None]
 
 # DKMS and depmod write beside the kernel's modules, which come from a read-only disk: an overlay takes what they write. An image has no
@@ -37,6 +36,7 @@ mount -t overlay overlay -o lowerdir=/usr/lib/modules/$release,upperdir=$under/u
 _FILES = r"""
 find / -xdev \( -path /proc -o -path /sys -o -path /dev -o -path /run -o -path /tmp -o -path /var/tmp -o -path /opt/vexci -o -path /mnt \
     -o -path /var/log -o -path /var/cache -o -path /var/lib/dpkg -o -path /var/lib/apt -o -path /var/lib/systemd -o -path /root \
+    -o -path /var/lib/rpm -o -path /usr/lib/sysimage/rpm -o -path /var/lib/dnf -o -path /usr/lib/sysimage/libdnf5 \
     -o -path '/var/lib/dkms/mok.*' -o -name '*.pyc' -o -name __pycache__ \) -prune -o -print
 find "/usr/lib/modules/$(uname -r)" -print
 """
@@ -58,36 +58,17 @@ umount "$1"
 VOLUME_SIZE = "64M"
 
 
-@dataclass(frozen=True)
-class Deb:
-    """A package file: its name and version are those that it says itself."""
-
-    path: Path
-    name: str
-    version: str
-
-
-def packages(folder: Path) -> list[Deb]:
-    """The .deb of a release. UsageError where there is none."""
-    files = sorted(folder.glob("*.deb"))
-    if not files:
-        raise UsageError(f"{folder} holds no .deb", hint="name the folder that './inv release' has made")
-    found = []
-    for path in files:
-        fields = dict(_FIELD.findall(process.output(["dpkg-deb", "--field", path, "Package", "Version"])))
-        found.append(Deb(path, fields["Package"], fields["Version"]))
-    return found
-
-
 class Proof:
     """One guest from clean to clean. `checks` holds what was seen so far, also where a step raises ProductFailure.
 
     `spec` is the module, with commands that are those of the installed programs.
     """
 
-    def __init__(self, guest: Guest, debs: Sequence[Deb], previous: Sequence[Deb], spec: ArtifactSpec, say: Say) -> None:
+    def __init__(
+        self, guest: Guest, manager: Manager, packages: Sequence[Package], previous: Sequence[Package], spec: ArtifactSpec, say: Say
+    ) -> None:
         self.checks: list[Check] = []
-        self._guest, self._debs, self._previous, self._spec, self._say = guest, debs, previous, spec, say
+        self._guest, self._manager, self._packages, self._previous, self._spec, self._say = guest, manager, packages, previous, spec, say
         self._module = Path(spec.output).stem.replace("-", "_")
         self._before: set[str] = set()
         self._kept = ""
@@ -95,10 +76,10 @@ class Proof:
     def prepare(self, headers: Sequence[Path]) -> None:
         """Bring the headers of the guest's kernel, which a user would have from the archive, and the packages."""
         self._guest_ok(["sh", "-c", _WRITABLE], "the modules' folder could not be made writable")
-        for path in (*headers, *(deb.path for deb in (*self._debs, *self._previous))):
+        for path in (*headers, *(package.path for package in (*self._packages, *self._previous))):
             self._guest.put(path, self._place(path))
         self._say("installing the headers of the guest's kernel")
-        done = self._run(["dpkg", "--install", *(self._place(path) for path in headers)], INSTALL_SECONDS)
+        done = self._run(self._manager.headers([self._place(path) for path in headers]), INSTALL_SECONDS)
         if done.returncode:
             raise InfrastructureError(f"the headers of the guest's kernel could not be installed: {_words(done)}")
         self._before = self._files()
@@ -120,7 +101,7 @@ class Proof:
 
     def install(self) -> None:
         """Install, look at what is there, load the module; read the volume of the release before."""
-        self._install(self._debs, "R6", "installed by apt")
+        self._install(self._packages, "R6", f"installed by {self._manager.tool}")
         status = self._run(["dkms", "status", "-m", self._module], SECONDS)
         wanted = f"{self._guest.kernel}, x86_64: installed"
         self._say_check(
@@ -132,6 +113,10 @@ class Proof:
             seen = self._volume("R10", name, [self._spec.check, self._spec.mount], _READ)
             self._say_check("R10", name, seen == self._kept, f"the bytes had {self._kept[:12]}, and have {seen[:12]}")
             self._volume("R10", "and whole after a change", [self._spec.check], "")
+
+    def module_path(self) -> str:
+        """Where the module lies that DKMS has built; it may be compressed."""
+        return self._run(["modinfo", "-n", self._module], SECONDS).stdout.strip()
 
     def _volume(self, id: str, name: str, commands: Sequence[Sequence[str]], script: str) -> str:
         """Run commands on the volume, then a script on what is mounted; returns the hash that it printed."""
@@ -146,18 +131,21 @@ class Proof:
         self._say_check(id, name, True, printed if script else "its check finds nothing")
         return printed
 
-    def _install(self, debs: Sequence[Deb], id: str, name: str) -> None:
-        self._say(f"apt-get install {' '.join(f'{deb.name}={deb.version}' for deb in debs)}")
-        argv = ["env", "DEBIAN_FRONTEND=noninteractive", "apt-get", "install", "--yes", *(self._place(deb.path) for deb in debs)]
-        done = self._run(argv, INSTALL_SECONDS)
-        shown = self._run(["dpkg-query", "-W", "-f", "${Package} ${Version} ${db:Status-Status}\\n", *(d.name for d in debs)], SECONDS)
-        wanted = {f"{deb.name} {deb.version} installed" for deb in debs}
+    def _install(self, packages: Sequence[Package], id: str, name: str) -> None:
+        self._say(f"installing {' '.join(f'{package.name}={package.version}' for package in packages)}")
+        done = self._run(self._manager.install([self._place(package.path) for package in packages]), INSTALL_SECONDS)
+        shown = self._run(self._manager.state(packages), SECONDS)
+        wanted = {f"{package.name} {package.version} installed" for package in packages}
         good = done.returncode == 0 and wanted <= set(shown.stdout.splitlines())
         self._say_check(id, name, good, ", ".join(sorted(wanted)) if good else _words(done))
-        whole = self._run(["dpkg", "--verify", *(deb.name for deb in debs)], SECONDS)
-        missing = whole.stdout.splitlines()
+        argv = self._manager.verify(packages)
+        whole = self._run(argv, SECONDS)
+        wrong = whole.stdout.splitlines() or ([_words(whole)] if whole.returncode else [])
         self._say_check(
-            id, "every file is there as it was packed", not missing, "; ".join(missing[:_LEFT_SHOWN]) or "dpkg --verify has no complaint"
+            id,
+            "every file is there as it was packed",
+            not wrong,
+            "; ".join(wrong[:_LEFT_SHOWN]) or f"{' '.join(argv[:2])} has no complaint",
         )
 
     def _loaded(self, id: str) -> None:
@@ -165,7 +153,7 @@ class Proof:
         done = self._run(["modprobe", self._module], SECONDS)
         words = f"modinfo -F srcversion {self._module}; cat /sys/module/{self._module}/srcversion; modinfo -n {self._module}"
         seen = self._run(["sh", "-c", words], SECONDS).stdout.split()
-        good = done.returncode == 0 and len(seen) == 3 and seen[0] == seen[1] and "/updates/dkms/" in seen[2]
+        good = done.returncode == 0 and len(seen) == 3 and seen[0] == seen[1] and any(place in seen[2] for place in _DKMS_PLACES)
         self._say_check(
             id, "the module loads, and is the one that DKMS built", good, f"{seen[2]}, srcversion {seen[0]}" if good else _words(done)
         )
@@ -175,9 +163,8 @@ class Proof:
         self._guest_ok(
             ["sh", "-c", f"! grep -q '^{self._module} ' /proc/modules || modprobe -r {self._module}"], "the module cannot be unloaded"
         )
-        argv = ["env", "DEBIAN_FRONTEND=noninteractive", "apt-get", "purge", "--yes", *(deb.name for deb in self._debs)]
-        done = self._run(argv, INSTALL_SECONDS)
-        self._say_check("R11", "removed by apt", done.returncode == 0, _words(done))
+        done = self._run(self._manager.remove(self._packages), INSTALL_SECONDS)
+        self._say_check("R11", f"removed by {self._manager.tool}", done.returncode == 0, _words(done))
         left, gone = sorted(self._files() - self._before), sorted(self._before - self._files())
         detail = "; ".join([*(f"left: {path}" for path in left[:_LEFT_SHOWN]), *(f"gone: {path}" for path in gone[:_LEFT_SHOWN])])
         self._say_check(
@@ -217,8 +204,3 @@ def _words(done: GuestResult) -> str:
     lines = [line.strip() for line in (done.stderr.splitlines() + done.stdout.splitlines()) if line.strip()]
     wrong = [line for line in lines if re.search(r"(?i)error|cannot|failed|bad return|unmet", line)]
     return f"exit {done.returncode}: " + " / ".join((wrong or lines)[:3])[:400]
-
-
-def program_sha256(deb: Path, path: str) -> str:
-    """The hash of a program in a package; empty where it is not in it."""
-    return dict(check.programs(deb)).get(path, "")

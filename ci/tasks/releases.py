@@ -75,14 +75,24 @@ def release_verify(
         "previous": "The folder with the release before: installed first, then upgraded.",
         "suite": "What must pass on what was installed (a,b).",
         "machine": "Only on these machines of vexci.yaml (a,b).",
+        "image": "Only in guests of these images of vexci.yaml (a,b), a given cloud image among them.",
+        "format": "The packages to install, deb or rpm; what the guest's own tools install where none is named.",
         **KVM,
         **JSON,
     },
 )
 def release_prove(
-    ctx: Context, folder: str, previous: str = "", suite: str = "smoke", machine: str = "", require_kvm: bool = False, json: bool = False
+    ctx: Context,
+    folder: str,
+    previous: str = "",
+    suite: str = "smoke",
+    machine: str = "",
+    image: str = "",
+    format: str = "",
+    require_kvm: bool = False,
+    json: bool = False,
 ) -> None:
     """Install the packages of a release in a clean guest, run the suites on them, upgrade, and remove them without a trace."""
     from ci.pipeline import proving
 
-    proving.release(session(), folder, previous=previous, suite=suite, machine=machine, require_kvm=require_kvm)
+    proving.release(session(), proving.Wanted(folder, previous, suite, machine, image, format), require_kvm=require_kvm)

@@ -132,6 +132,15 @@ class TestPackages:
         done = subprocess.run(["lintian", "--fail-on", "error,warning", "--allow-root", *debs], capture_output=True, text=True)
         assert done.returncode == 0, done.stdout
 
+    def test_neither_has_rpmlint(self, made: tuple[Path, Path]) -> None:
+        if not shutil.which("rpmlint") or not output("rpmlint", "--version").startswith("2."):
+            pytest.skip("rpmlint 2 is not here")
+        rpms = sorted(made[0].glob("*.rpm"))
+        done = subprocess.run(["rpmlint", "-c", PROJECT / "packaging/rpmlint.toml", *rpms], capture_output=True, text=True)
+        # Here all programs are one and the same, which is no fault of the packages.
+        said = [line for line in done.stdout.splitlines() if ": E: " in line or ": W: " in line if "files-duplicate" not in line]
+        assert "2 packages" in done.stdout and said == []
+
 
 class TestShells:
     """Completions are what the program prints itself; a stand-in that prints as clap does is enough to see where they go."""
