@@ -77,6 +77,7 @@ def test_a_tag_whose_cells_left_no_record_is_not_released(tagged: Path, tmp_path
     doctor, release = flow.run("make")
     assert doctor.returncode == 0, doctor.output
     assert release.returncode == 1 and "no release: no record of commit" in release.output, release.output
+    assert "the tree differs" not in release.output, "the records of the cells must not make it dirty"
     assert not (flow.artifacts / "release").exists()
 
 

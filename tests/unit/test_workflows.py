@@ -127,6 +127,19 @@ class TestWorkflows:
             assert step["if"] == "always()" and step["with"]["path"] == ".runs", step
             assert step["with"]["include-hidden-files"] is True, "without it the action leaves out what lies below a dot"
 
+    def test_what_is_brought_into_a_clone_does_not_make_it_dirty(self) -> None:
+        brought = set()
+        for path in WORKFLOWS:
+            for job in yaml.safe_load(path.read_text())["jobs"].values():
+                actions = [step for step in job["steps"] if "uses" in step]
+                if any("actions/checkout" in step["uses"] for step in actions):
+                    names = ("download-artifact", "actions/cache/restore")
+                    brought |= {step["with"]["path"] for step in actions if any(name in step["uses"] for name in names)}
+        assert brought >= {"records", "site"}
+        for place in brought:
+            argv = ["git", "check-ignore", "-q", f"{place}/x"]
+            assert subprocess.run(argv, cwd=PROJECT).returncode == 0, f"git does not ignore {place}/"
+
     def test_no_step_only_talks_or_hides_a_failure(self) -> None:
         for where, step in steps():
             assert "uses" in step or "run" in step, where
