@@ -272,10 +272,10 @@ class _Session:
         return [self._one(track, metric, failure, evidence) for metric in track.workload.metrics]
 
     def _one(self, track: Track, metric: Metric, failure: Failure | None, evidence: tuple[Evidence, ...]) -> Series:
-        """A metric that the system does not have, in any round, is a skip with its reason."""
-        if failure is None and metric.name in track.absent:
-            failure = Failure(Verdict.SKIP, track.absent[metric.name])
+        """A metric that the system does not have, in any round, is a skip with its reason, also where somebody ended the run."""
         kept = failure is not None and failure.verdict is Verdict.INTERRUPTED
+        if metric.name in track.absent and (failure is None or kept):
+            failure, kept = Failure(Verdict.SKIP, track.absent[metric.name]), False
         return Series(
             system=track.system.name,
             workload=track.workload.name,
