@@ -148,9 +148,8 @@ static struct buffer_head *vexfs_free_get(handle_t *handle,
 	struct buffer_head *bh;
 
 	if (!group->pending)
-		group->pending = kzalloc(VEXFS_BBITMAP_BYTES, GFP_NOFS);
-	if (!group->pending)
-		return ERR_PTR(-ENOMEM);
+		group->pending = kzalloc(VEXFS_BBITMAP_BYTES,
+					 GFP_NOFS | __GFP_NOFAIL);
 	if (group->bad || !(group->init & VEXFS_INIT_GROUP))
 		return ERR_PTR(vexfs_corrupt(sb, "group", block, inode->i_ino,
 					     "bitmap"));
@@ -184,9 +183,8 @@ int vexfs_free(handle_t *handle, struct inode *inode, u64 block, u32 len)
 	if (!vexfs_usable(sbi, block, len))
 		return vexfs_corrupt(sb, "extent", block, inode->i_ino,
 				     "range");
-	freed = kmalloc(sizeof(*freed), GFP_NOFS);
-	if (!freed)
-		return -ENOMEM;
+	/* The tree has changed already: see vexfs_stop(). */
+	freed = kmalloc(sizeof(*freed), GFP_NOFS | __GFP_NOFAIL);
 	g = div_u64_rem(block - sbi->groups_start, VEXFS_GROUP_BLOCKS, &bit);
 	group = &sbi->group[g];
 	mutex_lock(vexfs_group_lock(sbi, g));

@@ -4,6 +4,7 @@
  * and what the state block says of mounting.
  */
 #include <linux/blkdev.h>
+#include <linux/sched/mm.h>
 #include <linux/utsname.h>
 
 #include "vexfs.h"
@@ -131,16 +132,23 @@ void vexfs_journal_close(struct super_block *sb)
 
 /*
  * Starts a handle of @credits blocks and @revokes revoke records. Only
- * vexfs_stop() ends it.
+ * vexfs_stop() ends it. It never fails for want of memory: much of what asks
+ * for a handle finishes what was begun under another, and cannot go back.
  */
 handle_t *vexfs_start(struct super_block *sb, int credits, int revokes)
 {
 	journal_t *journal = VEXFS_SB(sb)->journal;
+	handle_t *handle;
 
 	if (!journal)
 		return ERR_PTR(-EROFS);
-	return jbd2__journal_start(journal, credits, 0, revokes, GFP_NOFS, 0,
-				   0);
+	for (;;) {
+		handle = jbd2__journal_start(journal, credits, 0, revokes,
+					     GFP_NOFS, 0, 0);
+		if (handle != ERR_PTR(-ENOMEM))
+			return handle;
+		memalloc_retry_wait(GFP_NOFS);
+	}
 }
 
 /*

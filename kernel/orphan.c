@@ -27,9 +27,8 @@ int vexfs_orphan_add(handle_t *handle, struct inode *inode)
 
 	if (vi->orphan)
 		return 0;
-	orphan = kmalloc(sizeof(*orphan), GFP_NOFS);
-	if (!orphan)
-		return -ENOMEM;
+	/* The caller may have changed something already: see vexfs_stop(). */
+	orphan = kmalloc(sizeof(*orphan), GFP_NOFS | __GFP_NOFAIL);
 	orphan->inode = inode;
 	orphan->ino = inode->i_ino;
 	mutex_lock(&sbi->orphan_lock);

@@ -20,8 +20,10 @@ int vexfs_symlink_write(handle_t *handle, struct inode *inode,
 
 	i_size_write(inode, len);
 	if (len <= VEXFS_ROOT_BYTES) {
-		inode->i_link = kmemdup_nul(target, len, GFP_NOFS);
-		return inode->i_link ? 0 : -ENOMEM;
+		/* The inode is taken already: see vexfs_stop(). */
+		inode->i_link = kmemdup_nul(target, len,
+					    GFP_NOFS | __GFP_NOFAIL);
+		return 0;
 	}
 	for (at = 0; at < len; at += part, lblk++) {
 		part = min_t(unsigned int, len - at, VEXFS_SYMLINK_BYTES);

@@ -38,9 +38,8 @@ static int vexfs_slot_free(handle_t *handle, struct vexfs_collection *coll,
 	struct vexfs_freed *freed, *last;
 	int err;
 
-	freed = kmalloc(sizeof(*freed), GFP_NOFS);
-	if (!freed)
-		return -ENOMEM;
+	/* The inode has changed already: see vexfs_stop(). */
+	freed = kmalloc(sizeof(*freed), GFP_NOFS | __GFP_NOFAIL);
 	err = vexfs_slot_set(handle, coll, slot, &none);
 	if (err) {
 		kfree(freed);
