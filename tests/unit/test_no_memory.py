@@ -99,9 +99,16 @@ def test_settings_are_put_back(t: Context, monkeypatch: pytest.MonkeyPatch, tmp_
         for name in values:
             (tmp_path / folder / name).write_text("before\n")
     (tmp_path / "fail-nth").write_text("0")
+    for cache in ("vexfs_inode", *memory.SPARED):
+        (tmp_path / "slab" / cache).mkdir(parents=True)
+        (tmp_path / "slab" / cache / "failslab").write_text("0")
+    (tmp_path / "slab" / "alias").symlink_to("vexfs_inode")
     monkeypatch.delenv(BORROWED)
+    monkeypatch.setattr(memory, "SLABS", str(tmp_path / "slab"))
     monkeypatch.setattr(memory, "DEBUG", str(tmp_path))
     monkeypatch.setattr(memory, "FAIL_NTH", str(tmp_path / "fail-nth"))
     with memory.injector(t):
         assert (tmp_path / "failslab" / "ignore-gfp-wait").read_text() == "N"
+        assert {path.parent.name for path in tmp_path.glob("slab/*/failslab") if path.read_text() == "1"} == {"vexfs_inode", "alias"}
+    assert {path.read_text() for path in tmp_path.glob("slab/*/failslab")} == {"0"}
     assert {path.read_text() for path in tmp_path.glob("fail*/*")} == {"before"}

@@ -12,7 +12,7 @@ import errno
 import os
 import struct
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 
 from . import calls, product, stage
@@ -25,9 +25,13 @@ FAIL_NTH = "/proc/thread-self/fail-nth"
 DEBUG = "/sys/kernel/debug"
 # Allocations that may wait, which are nearly all, and single pages; no stack of the kernel for each of them in its log.
 SETTINGS = {
-    "failslab": {"ignore-gfp-wait": "N", "verbose": "0"},
+    "failslab": {"ignore-gfp-wait": "N", "verbose": "0", "cache-filter": "Y"},
     "fail_page_alloc": {"ignore-gfp-wait": "N", "ignore-gfp-highmem": "N", "min-order": "0", "verbose": "0"},
 }
+SLABS = "/sys/kernel/slab"
+# jbd2 does not look whether the files in /proc that it makes at a mount were made, and the kernel warns when they are then removed
+# (fs/jbd2/journal.c, as of Linux 6.12): that is no fault of the product.
+SPARED = ("proc_dir_entry",)
 _MOST = 400  # allocations of one call, where the plan says nothing else
 _TELL_EVERY = 20
 _REFUSED = {errno.ENOMEM}
@@ -73,9 +77,24 @@ def injector(t: Context) -> Iterator[Injector]:
                 with open(path, encoding="ascii") as file:
                     stack.callback(_set, path, file.read().strip())
                 _set(path, value)
+        for path in _filters():
+            stack.callback(_set, path, "0")
         made = Injector()
         stack.callback(made.close)
         yield made
+
+
+def _filters() -> list[str]:
+    """The switch of each slab cache whose allocations may fail. One that caches share refuses it; KASAN keeps them apart."""
+    found = []
+    for name in sorted(os.listdir(SLABS)):
+        path = f"{SLABS}/{name}/failslab"
+        if name in SPARED or os.path.islink(f"{SLABS}/{name}") or not os.path.exists(path):
+            continue
+        with suppress(OSError):  # EINVAL: shared
+            _set(path, "1")
+            found.append(path)
+    return found
 
 
 def _set(path: str, value: str) -> None:
