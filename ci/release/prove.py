@@ -82,6 +82,8 @@ class Proof:
         done = self._run(self._manager.headers([self._place(path) for path in headers]), INSTALL_SECONDS)
         if done.returncode:
             raise InfrastructureError(f"the headers of the guest's kernel could not be installed: {_words(done)}")
+        # The indexes as the guest's own depmod writes them: those on the modules' disk are of another one, which may know fewer.
+        self._guest_ok(["depmod"], "the indexes of the modules could not be made")
         self._before = self._files()
 
     def _place(self, path: Path) -> str:
