@@ -19,6 +19,8 @@ FRAME_BYTES = 2048  # what 64-bit kernels warn of by default (CONFIG_FRAME_WARN)
 _DESCRIPTOR_BYTES, _FLAGS_OFFSET, _PRINT = (56, 40), 35, 1
 # What trace_printk() and ftrace_vprintk() expand to (linux/kernel.h); the kernel greets them with a banner.
 _TRACE = {"__trace_printk", "__trace_bprintk", "__trace_puts", "__trace_bputs", "__ftrace_vprintk", "__ftrace_vbprintk"}
+# A line of -fstack-usage: gcc gives a column behind the line, clang does not.
+_FIGURE = re.compile(r"(?P<file>.+?):(?P<line>\d+):(?:\d+:)?(?P<function>[^:]+)\t(?P<bytes>\d+)\t(?P<kind>\S+)")
 _SWITCHES = re.compile(r"(?<!\S)(-DDEBUG(?:=\S*)?|-O0|-Og|-fsanitize=\S+|-fprofile-arcs|--coverage)(?!\S)")
 # What a sanitizer is called in the kernel's configuration; every other one is a kind of UBSAN.
 _SANITIZERS = {"kernel-address": "KASAN", "kernel-memory": "KMSAN", "thread": "KCSAN", "kcfi": "CFI_CLANG", "address": "", "leak": ""}
@@ -60,9 +62,11 @@ def frames(objects: list[Object], folder: Path) -> list[Frame] | str:
         if not figures.is_file():
             return f"the compiler left no figures for {each.source or each.path.name} ({figures.name}); run './inv build'"
         for line in figures.read_text(errors="backslashreplace").splitlines():
-            place, size, kind = line.rsplit("\t", 2)
-            file, number, _, function = place.rsplit(":", 3)
-            found.append(Frame(f"{module_objects.relative(file, folder)}:{number}", function, int(size), kind))
+            figure = _FIGURE.fullmatch(line)
+            if figure is None:
+                return f"{figures.name} has a line that is neither gcc's nor clang's: {line!r}"
+            place = f"{module_objects.relative(figure['file'], folder)}:{figure['line']}"
+            found.append(Frame(place, figure["function"], int(figure["bytes"]), figure["kind"]))
     return sorted(found, key=lambda frame: -frame.bytes)
 
 

@@ -12,7 +12,7 @@ import pytest
 from ci import config
 from ci.model import Verdict
 from ci.pipeline import budget
-from ci.verify import drift, libraries, module_code, module_file, module_shape, module_symbols
+from ci.verify import drift, libraries, module_code, module_file, module_objects, module_shape, module_symbols
 
 pytestmark = pytest.mark.unit
 
@@ -131,6 +131,23 @@ def test_debug_messages_that_are_on_are_counted(flags: tuple[int, int], on: int)
     for size in (56, 40):
         table = b"".join(b"\0" * 35 + bytes([flag]) + b"\0" * (size - 36) for flag in flags)
         assert module_shape._messages_on(table) == on
+
+
+@pytest.mark.parametrize(
+    ("line", "known"),
+    [
+        ("src/demo.c:3:19:demo_init\t8\tstatic\n", ("src/demo.c:3", "demo_init", 8, "static")),  # gcc
+        ("src/demo.c:3:demo_init\t4096\tdynamic\n", ("src/demo.c:3", "demo_init", 4096, "dynamic")),  # clang
+        ("src/demo.c demo_init\n", "demo.su has a line that is neither gcc's nor clang's"),
+    ],
+)
+def test_the_compilers_figures_of_stack_use_are_read(tmp_path: Path, line: str, known: tuple[object, ...] | str) -> None:
+    (tmp_path / "demo.su").write_text(line)
+    found = module_shape.frames([module_objects.Object(tmp_path / "demo.o", "src/demo.c", "", frozenset())], tmp_path)
+    if isinstance(known, str):
+        assert isinstance(found, str) and known in found
+    else:
+        assert found == [module_shape.Frame(*known)]  # type: ignore[arg-type]
 
 
 def test_glibc_versions_are_compared_as_numbers() -> None:

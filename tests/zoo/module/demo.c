@@ -6,3 +6,4 @@ module_init(demo_init);
 module_exit(demo_exit);
 MODULE_LICENSE("GPL");
 MODULE_VERSION("0.1.0");
+MODULE_DESCRIPTION("A module that does nothing");
