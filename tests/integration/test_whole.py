@@ -78,7 +78,7 @@ def _report_tells_the_medians(series: list[dict[str, list[float]]], folder: Path
         (("buld",), "did you mean './inv build'?"),
         (("build", "--nosuch"), "No idea what '--nosuch' is"),
         (("build", "--only", "vexfs-fus"), "did you mean 'vexfs-fuse'?"),
-        (("build", "--kernel", "debian"), "did you mean 'debian-6.1'?"),
+        (("build", "--kernel", "debian-6.2"), "did you mean 'debian-6.12'?"),
         (("validate", "--suite", "smok"), "did you mean 'smoke'?"),
         (("validate", "--suite", "smoke,crsh"), "did you mean 'crash'?"),
         (("validate", "--suite", "all", "--test", "mount"), "are for one suite"),
