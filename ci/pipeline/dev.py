@@ -95,6 +95,7 @@ def is_source(path: Path) -> bool:
         or any(part.startswith((".", "#")) for part in path.parts)  # cargo makes its folder under such a name, too
         or path.name.endswith("~")
         or path.name == "4913"  # vim tries with this name whether it may write here
+        or path.name == "CACHEDIR.TAG"  # what has it is output by its own word: cargo makes `target` under another name first
     )
 
 

@@ -128,7 +128,10 @@ def _edits(session: Session) -> list[Edit]:
     """One C file and one Rust file: the largest of the first artifact of its kind that a suite judges."""
     found = []
     judged = {name for suite in session.manifest.suites for name in suite.artifacts}
-    for builder, name, suffix, comment in (("kbuild", "C file", ".c", "/* edit {} */\n"), ("cargo", "Rust file", ".rs", "// edit {}\n")):
+    for builder, name, suffix, comment in (
+        ("kbuild", "C file", ".c", "\n/* edit {} */\n"),
+        ("cargo", "Rust file", ".rs", "\n// edit {}\n"),
+    ):
         specs = [spec for spec in session.manifest.artifacts if spec.builder == builder and spec.name in judged]
         file = editing.largest(session.manifest.root, specs[0].folder, suffix) if specs else None
         if file is not None:

@@ -26,7 +26,8 @@ class DomainFacts:
     `disks` has one for each of the slots of ci/vm/disks.py; `mail` is the file behind the disk of ci/vm/mail.py.
 
     With `ram` the memory lies in that file: shared where `ram_shared`, so that it can be kept, else a private copy on
-    write. `incoming`: QEMU waits for the state of the devices, and a boot never happens.
+    write. `incoming`: QEMU waits for the state of the devices, and a boot never happens. `overlooked` are names that libvirt has for
+    what QEMU can do, and that it shall not make use of.
     """
 
     name: str
@@ -51,6 +52,7 @@ class DomainFacts:
     ram: Path | None = None
     ram_shared: bool = False
     incoming: bool = False
+    overlooked: tuple[str, ...] = ()
 
 
 def domain_xml(facts: DomainFacts) -> str:
@@ -79,6 +81,10 @@ def domain_xml(facts: DomainFacts) -> str:
     command = ET.SubElement(domain, f"{{{_QEMU}}}commandline")
     for word in _words(facts):
         ET.SubElement(command, f"{{{_QEMU}}}arg", value=word)
+    if facts.overlooked:
+        capabilities = ET.SubElement(domain, f"{{{_QEMU}}}capabilities")
+        for name in facts.overlooked:
+            ET.SubElement(capabilities, f"{{{_QEMU}}}del", capability=name)
     ET.indent(domain)
     return ET.tostring(domain, encoding="unicode") + "\n"
 

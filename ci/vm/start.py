@@ -28,7 +28,7 @@ from ci.vm.connect import HOST
 from ci.vm.disks import Disk
 from ci.vm.domain import DomainFacts, domain_xml
 from ci.vm.door import Door, become
-from ci.vm.driver import Driver, driver, keep_capabilities, prepare
+from ci.vm.driver import Driver, driver, keep_capabilities, overlooked, prepare
 from ci.vm.keys import Keys, guest_keys
 from ci.vm.link import PortLink, SshLink
 from ci.vm.machine import Machine
@@ -311,6 +311,7 @@ class Starter:
             ram=self._warm.ram if self._warm else self._ram,
             ram_shared=self._ram is not None,
             incoming=self._warm is not None,
+            overlooked=overlooked(self._spec.uri),
         )
 
 

@@ -58,6 +58,17 @@ def test_the_rounds_are_interleaved_and_what_follows_runs_in_each(tmp_path: Path
     assert log.read_text().split() == ["one", "plain", "after", "two"] * 3
 
 
+def test_a_stage_is_timed_by_the_record_and_a_missing_one_is_said(tmp_path: Path) -> None:
+    (tmp_path / ".runs/latest").mkdir(parents=True)
+    (tmp_path / ".runs/latest/record.json").write_text(
+        '{"stages": [{"name": "build", "seconds": 9}, {"name": "validate", "seconds": 2.5}]}'
+    )
+    (command,) = sleeper(tmp_path, 0)
+    _, series = take(tmp_path, *(Measure(name, (replace(command, stage=name),)) for name in ("validate", "report")), rounds=1)
+    assert series[0].samples == (2.5,) and series[1].samples == ()
+    assert "recorded no stage 'report'" in (series[1].failure or "")
+
+
 def test_what_takes_minutes_is_counted_in_fewer_rounds_and_says_so(tmp_path: Path) -> None:
     _, series = take(tmp_path, Measure("long", sleeper(tmp_path, 0), most=1), Measure("short", sleeper(tmp_path, 0)), rounds=3)
     assert [(s.system, len(s.samples), s.dimensions["rounds"]) for s in series] == [("long", 1, "1"), ("short", 3, "3")]

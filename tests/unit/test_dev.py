@@ -19,7 +19,19 @@ def test_a_source_is_one(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["a.o", "target/release/x.rs", "a.ko", ".a.c.swp", "a.c~", "4913", "#a.c#", ".git/index", ".tmp1/CACHEDIR.TAG"]
+    "name",
+    [
+        "a.o",
+        "targetA1b2/CACHEDIR.TAG",
+        "target/release/x.rs",
+        "a.ko",
+        ".a.c.swp",
+        "a.c~",
+        "4913",
+        "#a.c#",
+        ".git/index",
+        ".tmp1/CACHEDIR.TAG",
+    ],
 )
 def test_what_builds_and_editors_leave_is_none(name: str) -> None:
     assert not is_source(Path(name))

@@ -3,12 +3,14 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
 import pytest
 
+from ci.vm import driver
 from ci.vm.domain import DomainFacts, domain_xml
 
 pytestmark = pytest.mark.unit
@@ -84,6 +86,17 @@ def test_kvm_gets_the_host_s_processor_and_tcg_all_that_it_can_emulate() -> None
         root = domain(accelerator=accelerator)
         cpu = root.find("cpu")
         assert cpu is not None and (root.get("type"), cpu.get("mode")) == (kind, mode)
+
+
+def test_what_libvirt_shall_overlook_is_named_only_where_libvirt_knows_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("VEXCI_CACHE", str(tmp_path))
+    assert driver.overlooked("private") == (), "nothing is known before the first guest"
+    learnt = tmp_path / "libvirt" / f"capabilities-{os.getuid()}" / "a.xml"
+    learnt.parent.mkdir(parents=True)
+    learnt.write_text("<qemuCaps>\n  <flag name='cpu-unavailable-features'/>\n</qemuCaps>\n")
+    assert driver.overlooked("private") == ("cpu-unavailable-features",) and driver.overlooked("qemu:///system") == ()
+    assert [one.get("capability") for one in domain(overlooked=("a", "b")).iter(f"{QEMU}del")] == ["a", "b"]
+    assert domain().find(f"{QEMU}capabilities") is None
 
 
 def words(**changes: object) -> str:
