@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Static checkers over the sources of an artifact. What they found is remembered until the sources or a checker change.
+"""Static checkers over the sources of an artifact. What they found is remembered until the sources or a checker change; of C, by file, so
+that after a save only what depends on it is looked at again.
 
-compiler     every warning of W=1, and stack frames over FRAME_BYTES, each file compiled anew
-sparse       address spaces, endianness, locking (make C=2)
+compiler     every warning of W=1, and stack frames over FRAME_BYTES
+sparse       address spaces, endianness, locking (make C=1)
 checkpatch   the kernel's own style checker, with --strict
 clippy       Rust, every target of the package
 rustfmt      Rust's formatting
@@ -19,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ci import process, store, tools
-from ci.build import cargo, kbuild, messages, sources, toolchain
+from ci.build import cargo, kbuild, messages, sources, toolchain, warnings
 from ci.build.job import Job
 from ci.build.messages import Message
 from ci.errors import ProductFailure
@@ -35,6 +36,8 @@ _TOOLS = {
     "rustfmt": ("rustfmt", "cargo"),
 }
 _RUST = (".rs", ".toml", ".lock")
+_KEPT = ".vexci-kept"  # in a folder whose objects, and what was said of them, hold for the key in it
+_STYLE = ".vexci-style.json"
 _CHECKPATCH = re.compile(r"(?P<place>\S+:\d+): (?P<severity>ERROR|WARNING|CHECK): (?P<text>.*)")
 _RUSTFMT = re.compile(r"^Diff in (?P<file>.+?):(?P<line>\d+):?$|^Diff in (?P<old>.+) at line (?P<at>\d+):$")
 
@@ -74,9 +77,7 @@ def _remembered(memory: Path) -> dict[str, list[object]]:
 
 
 def _again(checker: str, row: list[object]) -> Analysis:
-    rows = row[1]
-    assert isinstance(rows, list)
-    return Analysis(checker, tuple(Message(*each) for each in rows), None)
+    return Analysis(checker, tuple(Message(*each) for each in _rows(row)), None)
 
 
 def _key(job: Job, name: str) -> str:
@@ -103,11 +104,10 @@ def _look(job: Job, name: str, asked: list[str], script: Callable[[], Path]) -> 
 
 
 def compiled(job: Job, *, sparse: bool = True) -> list[Analysis]:
-    """What W=1, the frame limit and sparse say of every source file, compiled anew in a folder of its own."""
+    """What W=1, the frame limit and sparse say of every source file, in a folder of its own, where make compiles again what changed."""
     if sparse:
         process.find_program("sparse", hint="./inv doctor --fix installs it")
     folder = job.folder.with_name(job.folder.name + "-analysis")
-    _fresh(job, folder)
     log = job.log("analysis.log")
     log.unlink(missing_ok=True)
     assert job.kernel is not None
@@ -115,14 +115,34 @@ def compiled(job: Job, *, sparse: bool = True) -> list[Analysis]:
     given["KCFLAGS"] = f"-Wframe-larger-than={FRAME_BYTES} {given.get('KCFLAGS', '')}".strip()
     variables = job.filled(f"{name}={value}" for name, value in given.items())
     base = ["make", "-C", str(job.kernel.headers), f"M={folder / job.spec.recipe.work}"]
-    argv = [*base, "W=1", *(["C=2"] if sparse else []), *variables, "modules"]
+    argv = [*base, *job.parallel, "W=1", *(["C=1"] if sparse else []), *variables, "modules"]
+    key = store.sha256_text(_VERSION, *argv, job.kernel.release, job.kernel.origin, str(tools.versions(_TOOLS["sparse"])))
+    _ready(job, folder, key)
     done = process.run(argv, limits=job.limits, log=log, env={**os.environ, "LC_ALL": "C"}, what=f"{job.label}: sparse")
-    said = messages.from_log(log.read_text(errors="backslashreplace"), (str(folder), job.relative(job.spec.folder)))
-    if not done.ok and not said:
+    text = log.read_text(errors="backslashreplace")
+    rename = (str(folder), job.relative(job.spec.folder))
+    now = messages.from_log(text, rename)
+    if not done.ok and not now:
         raise ProductFailure(f"{job.label}: the compiler and sparse did not run ({done.how})", evidence=(log,))
-    ours = [message for message in said if message.place]
+    warnings.update(folder, text)
+    if done.ok and not any(message.severity == "error" for message in now):
+        store.atomic_write(folder / _KEPT, key)
+    before = [Message(m.severity, m.place.replace(*rename), m.text.replace(*rename)) for m in warnings.known(folder)]
+    ours = [message for message in dict.fromkeys([*before, *now]) if message.place]
     gcc = tuple(m for m in ours if re.search(r"\[-W[\w+=-]+\]$", m.text) or m.severity == "error")
     return [Analysis("compiler", gcc, log), Analysis("sparse", tuple(m for m in ours if m not in gcc), log)]
+
+
+def _ready(job: Job, folder: Path, key: str) -> None:
+    """The sources in `folder`: beside the objects of the last time where that ended well and nothing but sources can have changed since.
+    Until this time has ended well, too, nothing holds for what lies there."""
+    kept = folder / _KEPT
+    holds = not job.spec.recipe.before and kept.is_file() and kept.read_text() == key
+    kept.unlink(missing_ok=True)
+    if holds:
+        sources.mirror(job.spec.folder, folder, everything=job.spec.recipe.foreign)
+    else:
+        _fresh(job, folder)
 
 
 def _fresh(job: Job, folder: Path) -> None:
@@ -145,15 +165,36 @@ def checkpatch(job: Job, script: Path) -> Analysis:
     exceptions = job.spec.folder / ".checkpatch.conf"
     if exceptions.is_file():
         shutil.copyfile(exceptions, folder / exceptions.name)
+    rules = store.sha256_text(_VERSION, store.sha256_file(script), exceptions.read_text() if exceptions.is_file() else "")
     names = [str(file.relative_to(job.spec.folder)) for file in files if file.suffix in sources.KBUILD_SUFFIXES]
+    keys = {name: store.sha256_text(rules, store.sha256_file(folder / name)) for name in names}
+    known = _remembered(folder / _STYLE)
+    asked = [name for name in names if name not in known or known[name][0] != keys[name]]
     log = job.log("checkpatch.log")
     log.unlink(missing_ok=True)
-    done = process.run(["perl", script, "--no-tree", "--strict", "--terse", "-f", *names], limits=job.limits, log=log, cwd=folder)
+    if asked:
+        found = _style(job, ["perl", script, "--no-tree", "--strict", "--terse", "-f", *asked], folder, log)
+        known.update({name: [keys[name], [row[1:] for row in found if row[0] == name]] for name in asked})
+        store.atomic_write(folder / _STYLE, json.dumps({name: known[name] for name in names}))
+    place = job.relative(job.spec.folder)
+    rows = [(name, *row) for name in names for row in _rows(known[name])]
+    said = tuple(Message(severity, f"{place}/{name}:{line}", text) for name, line, severity, text in rows)
+    return Analysis("checkpatch", said, log if asked else None)
+
+
+def _style(job: Job, argv: list[str | Path], folder: Path, log: Path) -> list[list[str]]:
+    """What checkpatch says: rows of file, line, severity, text."""
+    done = process.run(argv, limits=job.limits, log=log, cwd=folder)
     rows = [match for line in done.text().splitlines() if (match := _CHECKPATCH.match(line))]
     if not done.ok and not rows:
         raise ProductFailure(f"{job.label}: checkpatch did not run ({done.how})", evidence=(log,))
-    place = job.relative(job.spec.folder)
-    return Analysis("checkpatch", tuple(Message(m["severity"].lower(), f"{place}/{m['place']}", m["text"]) for m in rows), log)
+    return [[*m["place"].rsplit(":", 1), m["severity"].lower(), m["text"]] for m in rows]
+
+
+def _rows(known: list[object]) -> list[list[str]]:
+    rows = known[1]
+    assert isinstance(rows, list)
+    return rows
 
 
 def clippy(job: Job) -> Analysis:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -45,6 +46,38 @@ def test_checkpatch_finds_bad_style_and_passes_the_good(tmp_path: Path) -> None:
     assert any(str(m) == "kernel/demo.c:2: spaces required around that '=' (ctx:VxV)" for m in analysis.checkpatch(job, script).findings)
     (folder / "demo.c").write_text("// SPDX-License-Identifier: GPL-2.0-only\nint x = 1;\n")
     assert analysis.checkpatch(job, script).findings == ()
+
+
+def test_after_a_save_only_what_depends_on_it_is_looked_at_and_the_rest_is_not_forgotten(tmp_path: Path) -> None:
+    folder = builds.module(tmp_path)
+    script = checkpatch.script(print)
+    (folder / "Kbuild").write_text("obj-m := demo.o\ndemo-y := main.o other.o\n")
+    (folder / "demo.c").rename(folder / "main.c")
+    good = '// SPDX-License-Identifier: GPL-2.0-only\n#include "other.h"\n\nint demo_other(void)\n{\n\treturn 1;\n}\n'
+    (folder / "other.h").write_text("/* SPDX-License-Identifier: GPL-2.0-only */\nint demo_other(void);\n")
+    bad = good.replace("return 1;", "return (int)(long)NULL+1;") + "int missing_prototype(void) { return 1; }\n"
+    job = builds.job(tmp_path, builds.MODULE, builds.kernel_61())
+
+    def looked() -> tuple[set[str], list[str]]:
+        style = analysis.checkpatch(job, script)
+        found = {f"{each.checker} {m.place}" for each in (*analysis.compiled(job), style) for m in each.findings}
+        return found, re.findall(r" CC \[M\] +\S*/(\w+)\.o", job.log("analysis.log").read_text())
+
+    (folder / "other.c").write_text("#include <linux/kernel.h>\n" + bad)
+    first, compiled_first = looked()
+    assert "compiler kernel/other.c:9" in first and any(row.startswith("checkpatch kernel/other.c:") for row in first), first
+    assert {"main", "other"} <= set(compiled_first)
+    (folder / "main.c").write_text(builds.MODULE_C + "\n/* saved */\n")
+    second, compiled_second = looked()
+    assert {row for row in second if "other.c" in row} == {row for row in first if "other.c" in row}
+    assert "other" not in compiled_second and "main" in compiled_second
+    (folder / "other.c").write_text(good)
+    assert not {row for row in looked()[0] if "other.c" in row}
+    (folder / "other.h").write_text("/* SPDX-License-Identifier: GPL-2.0-only */\nint demo_other(int x);\n")
+    assert any(row.startswith("compiler kernel/other.c") for row in looked()[0]), "what a header breaks is seen, and begins anew"
+    (folder / "other.h").write_text("/* SPDX-License-Identifier: GPL-2.0-only */\nint demo_other(void);\n")
+    mended, compiled_anew = looked()
+    assert not {row for row in mended if "other" in row} and {"main", "other"} <= set(compiled_anew)
 
 
 def test_a_frame_over_the_limit_is_found(tmp_path: Path) -> None:
