@@ -7,6 +7,7 @@ The guest of the last round stays until the next one has begun, under the name `
 from __future__ import annotations
 
 import queue
+import re
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -32,7 +33,7 @@ SUITE = "smoke"  # what a save is answered with, within seconds
 SETTLED_SECONDS = 0.15
 _LOOK_SECONDS = 0.2
 # What builds and editors write beside the sources.
-_OUTPUT_FOLDERS = {"target", "__pycache__"}
+_OUTPUT_FOLDERS = re.compile(r"target([A-Za-z0-9]{6})?|__pycache__")  # cargo makes `target` under another name first
 _OUTPUT_SUFFIXES = {".o", ".ko", ".mod", ".cmd", ".swp", ".swx", ".tmp"}
 
 
@@ -49,13 +50,25 @@ class Saves:
         from watchdog.events import FileSystemEventHandler
         from watchdog.observers import Observer
 
+        observer = Observer()
+
         class Handler(FileSystemEventHandler):
             def on_any_event(handler, event: FileSystemEvent) -> None:
+                if event.is_directory and event.event_type == "created":
+                    below(Path(str(event.src_path)))
                 self.notice(event)
 
-        observer = Observer()
+        handler = Handler()
+
+        def below(place: Path) -> None:
+            """Watch a folder of sources with all that is in it; the thousand folders of a build are left alone."""
+            if place.parent in self._folders and place.is_dir() and is_source(Path(place.name)):
+                observer.schedule(handler, str(place), recursive=True)
+
         for folder in self._folders:
-            observer.schedule(Handler(), str(folder), recursive=True)
+            observer.schedule(handler, str(folder), recursive=False)
+            for place in folder.iterdir():
+                below(place)
         observer.start()
         try:
             yield self
@@ -90,12 +103,11 @@ class Saves:
 def is_source(path: Path) -> bool:
     """False for what builds and editors leave beside the sources; `path` is relative to the watched folder."""
     return not (
-        _OUTPUT_FOLDERS.intersection(path.parts)
+        any(_OUTPUT_FOLDERS.fullmatch(part) for part in path.parts)
         or path.suffix in _OUTPUT_SUFFIXES
         or any(part.startswith((".", "#")) for part in path.parts)  # cargo makes its folder under such a name, too
         or path.name.endswith("~")
         or path.name == "4913"  # vim tries with this name whether it may write here
-        or path.name == "CACHEDIR.TAG"  # what has it is output by its own word: cargo makes `target` under another name first
     )
 
 

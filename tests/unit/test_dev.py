@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+import time
 from pathlib import Path
 
 import pytest
@@ -22,7 +23,7 @@ def test_a_source_is_one(name: str) -> None:
     "name",
     [
         "a.o",
-        "targetA1b2/CACHEDIR.TAG",
+        "targetA1b2C3/CACHEDIR.TAG",
         "target/release/x.rs",
         "a.ko",
         ".a.c.swp",
@@ -50,3 +51,19 @@ def test_a_burst_of_saves_is_one_round_and_looking_is_none(tmp_path: Path) -> No
         found = saves.next(5)
         assert found is not None and {"a.c", "b.c"} <= {path.name for path in found[1]}
         assert saves.next(0.3) is None
+
+
+def test_folders_that_come_later_are_watched_and_those_of_builds_are_not(tmp_path: Path) -> None:
+    with Saves([tmp_path]).watched() as saves:
+        (tmp_path / "targetA1b2C3").mkdir()
+        (tmp_path / "targetA1b2C3/x.rs").write_text("")
+        (tmp_path / "targetA1b2C3").rename(tmp_path / "target")
+        (tmp_path / "target/y.rs").write_text("")
+        assert saves.next(0.5) is None
+        (tmp_path / "new").mkdir()
+        end = time.monotonic() + 10
+        found = None
+        while found is None and time.monotonic() < end:  # the folder itself is seen a moment after it was made
+            (tmp_path / "new/a.c").write_text("int a;\n")
+            found = saves.next(0.2)
+        assert found is not None and {path.name for path in found[1]} == {"a.c"}
