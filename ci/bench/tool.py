@@ -240,4 +240,5 @@ def slots(root: Path, suite: str) -> Measure:
 def virtme(program: str, kernel: Path, scratch: Path) -> Measure:
     """virtme-ng from its start to the end of one command on the same kernel, without KVM."""
     argv = (program, "--disable-kvm", "--run", str(kernel), "--", "uname", "-r")
-    return Measure("virtme-ng", (Command(argv, scratch),))
+    path = f"{Path(program).parent}:{os.environ.get('PATH', os.defpath)}"  # it calls programs that lie beside it
+    return Measure("virtme-ng", (Command(argv, scratch, {"PATH": path}),))

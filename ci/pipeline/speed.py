@@ -16,7 +16,7 @@ from ci import build, console, errors
 from ci.bench import available, cycles, editing, extras, machines, overhead, tool
 from ci.bench.editing import Edit
 from ci.errors import InfrastructureError, UsageError
-from ci.model import Series, worst
+from ci.model import KernelTarget, Series, worst
 from ci.pipeline import artifacts, benching
 from ci.pipeline.pool import machine_spec, prepare
 from ci.pipeline.session import Session
@@ -91,8 +91,19 @@ def _with_guests(session: Session, boot: Boot, scratch: Path) -> list[tool.Measu
     suites = [suite for suite in session.manifest.suites if not suite.on_request]
     if suites and (os.cpu_count() or 1) > 1:
         found.append(tool.slots(root, suites[0].name))
+    if not has_9p(session.kernels.get(machine_spec(session).kernel)):
+        console.note("not measured: virtme-ng mounts its root by 9p, which the machine's kernel does not have")
+        return found
     virtme = _virtme(root)
     return [*found, tool.virtme(virtme, boot.kernel, scratch)] if virtme is not None else found
+
+
+def has_9p(kernel: KernelTarget | None) -> bool:
+    """Whether a kernel has the file system 9p, as a module or built in."""
+    if kernel is None or kernel.modules is None:
+        return False
+    builtin = kernel.modules / "modules.builtin"
+    return (builtin.is_file() and "/9p.ko" in builtin.read_text()) or any(kernel.modules.rglob("9p.ko*"))
 
 
 def _each_verified(session: Session, stage: Stage, rounds: int) -> list[Series]:

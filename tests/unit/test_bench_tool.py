@@ -12,7 +12,8 @@ import pytest
 
 from ci.bench.tool import Command, Measure, measure, plain_list, times
 from ci.errors import UsageError
-from ci.model import Series, Verdict
+from ci.model import KernelTarget, Series, Verdict
+from ci.pipeline.speed import has_9p
 from ci.store import RunFolder
 
 pytestmark = pytest.mark.unit
@@ -67,6 +68,18 @@ def test_a_stage_is_timed_by_the_record_and_a_missing_one_is_said(tmp_path: Path
     _, series = take(tmp_path, *(Measure(name, (replace(command, stage=name),)) for name in ("validate", "report")), rounds=1)
     assert series[0].samples == (2.5,) and series[1].samples == ()
     assert "recorded no stage 'report'" in (series[1].failure or "")
+
+
+def test_virtme_ng_is_measured_only_on_a_kernel_with_9p(tmp_path: Path) -> None:
+    kernel = KernelTarget("k", "6.1", "x86_64", "cloud", "apt", tmp_path, modules=tmp_path / "modules")
+    (tmp_path / "modules/kernel/fs/ext4").mkdir(parents=True)
+    (tmp_path / "modules/modules.builtin").write_text("kernel/fs/ext4/ext4.ko\n")
+    assert not has_9p(kernel) and not has_9p(replace(kernel, modules=None)) and not has_9p(None)
+    (tmp_path / "modules/modules.builtin").write_text("kernel/fs/9p/9p.ko\n")
+    assert has_9p(kernel)
+    (tmp_path / "modules/modules.builtin").unlink()
+    (tmp_path / "modules/kernel/fs/9p.ko.xz").touch()
+    assert has_9p(kernel)
 
 
 def test_what_takes_minutes_is_counted_in_fewer_rounds_and_says_so(tmp_path: Path) -> None:
