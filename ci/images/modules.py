@@ -16,7 +16,7 @@ def load_order(modules: Path, wanted: Sequence[str]) -> list[Path]:
     """
     needs = _dependencies(modules)
     by_name = {_name(file): file for file in needs}
-    builtin = {_name(line) for line in (modules / "modules.builtin").read_text().splitlines()}
+    builtin = _builtin(modules)
     order: list[str] = []
     for name in wanted:
         if name in by_name:
@@ -25,6 +25,11 @@ def load_order(modules: Path, wanted: Sequence[str]) -> list[Path]:
         elif name not in builtin:
             raise InfrastructureError(f"the kernel {modules.name} has no module '{name}', which a guest needs to boot")
     return [modules / file for file in dict.fromkeys(order)]
+
+
+def has(modules: Path, name: str) -> bool:
+    """Whether the kernel has that module, or what it does built in; `modules` as for `load_order`."""
+    return name in _builtin(modules) or name in map(_name, _dependencies(modules))
 
 
 def device_nodes(modules: Path, wanted: Sequence[str]) -> list[str]:
@@ -40,6 +45,10 @@ def device_nodes(modules: Path, wanted: Sequence[str]) -> list[str]:
 
 def _name(file: str) -> str:
     return file.rsplit("/", 1)[-1].split(".ko")[0].replace("-", "_")
+
+
+def _builtin(modules: Path) -> set[str]:
+    return {_name(line) for line in (modules / "modules.builtin").read_text().splitlines()}
 
 
 def _dependencies(modules: Path) -> dict[str, list[str]]:

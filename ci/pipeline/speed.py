@@ -16,6 +16,7 @@ from ci import build, console, errors
 from ci.bench import available, cycles, editing, extras, machines, overhead, tool
 from ci.bench.editing import Edit
 from ci.errors import InfrastructureError, UsageError
+from ci.images import modules
 from ci.model import KernelTarget, Series, worst
 from ci.pipeline import artifacts, benching
 from ci.pipeline.pool import machine_spec, prepare
@@ -99,11 +100,8 @@ def _with_guests(session: Session, boot: Boot, scratch: Path) -> list[tool.Measu
 
 
 def has_9p(kernel: KernelTarget | None) -> bool:
-    """Whether a kernel has the file system 9p, as a module or built in."""
-    if kernel is None or kernel.modules is None:
-        return False
-    builtin = kernel.modules / "modules.builtin"
-    return (builtin.is_file() and "/9p.ko" in builtin.read_text()) or any(kernel.modules.rglob("9p.ko*"))
+    """Whether a kernel that can be booted has the file system 9p, as a module or built in."""
+    return kernel is not None and kernel.modules is not None and modules.has(kernel.modules, "9p")
 
 
 def _each_verified(session: Session, stage: Stage, rounds: int) -> list[Series]:

@@ -72,13 +72,14 @@ def test_a_stage_is_timed_by_the_record_and_a_missing_one_is_said(tmp_path: Path
 
 def test_virtme_ng_is_measured_only_on_a_kernel_with_9p(tmp_path: Path) -> None:
     kernel = KernelTarget("k", "6.1", "x86_64", "cloud", "apt", tmp_path, modules=tmp_path / "modules")
-    (tmp_path / "modules/kernel/fs/ext4").mkdir(parents=True)
+    (tmp_path / "modules").mkdir()
     (tmp_path / "modules/modules.builtin").write_text("kernel/fs/ext4/ext4.ko\n")
+    (tmp_path / "modules/modules.dep").write_text("kernel/fs/xfs/xfs.ko:\n")
     assert not has_9p(kernel) and not has_9p(replace(kernel, modules=None)) and not has_9p(None)
     (tmp_path / "modules/modules.builtin").write_text("kernel/fs/9p/9p.ko\n")
     assert has_9p(kernel)
-    (tmp_path / "modules/modules.builtin").unlink()
-    (tmp_path / "modules/kernel/fs/9p.ko.xz").touch()
+    (tmp_path / "modules/modules.builtin").write_text("")
+    (tmp_path / "modules/modules.dep").write_text("kernel/fs/9p/9p.ko.xz: kernel/net/9p/9pnet.ko.xz\n")
     assert has_9p(kernel)
 
 
