@@ -13,6 +13,7 @@ import pytest
 
 from ci.validate.guest import memory
 from ci.validate.guest.context import Context, Failed, NotOffered, Plan
+from ci.validate.guest.fileops import promise
 from ci.validate.guest.machine import BORROWED
 
 pytestmark = pytest.mark.unit
@@ -43,7 +44,7 @@ def t(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Context]:
     plan = Plan("faults", "x", "kernel-module", "", "", "", "ext4", (), place, place, True, "marker", 60.0, 20.0)
     writer = os.open(os.devnull, os.O_WRONLY)
     context = Context(plan, writer)
-    memory._promise(context, "kept")
+    promise(context, "kept", memory._SIZE)
     yield context
     os.close(writer)
 

@@ -14,7 +14,7 @@ from contextlib import suppress
 from . import calls, memory, product, stage
 from .context import Context, Failed, Plan
 from .engine import DAEMON, MODULE, Table
-from .fileops import pattern
+from .fileops import pattern, promise
 
 BLOCK = 4096
 KEPT = 60_000
@@ -83,12 +83,7 @@ def _no_volume(t: Context) -> None:
 def _keep(t: Context, name: str) -> None:
     """A file that is promised."""
     t.op(f"write and fsync {name}")
-    descriptor = os.open(t.path(name), os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    try:
-        os.write(descriptor, pattern(name, KEPT))
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    promise(t, name, KEPT)
 
 
 def _kept(t: Context, name: str) -> None:

@@ -20,6 +20,16 @@ def pattern(name: str, size: int) -> bytes:
     return hashlib.shake_128(name.encode()).digest(size)
 
 
+def promise(t: Context, name: str, size: int) -> None:
+    """A new file of the pattern of that name, fsynced: from then on it must be there. Raises OSError as the calls do."""
+    descriptor = os.open(t.path(name), os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    try:
+        os.write(descriptor, pattern(name, size))
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
 def write(t: Context, path: str, data: bytes, flags: int = 0) -> None:
     """Create or replace a file; a short count is a failure."""
     t.op(f"write {len(data)} bytes to {path}")

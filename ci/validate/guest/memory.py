@@ -17,7 +17,7 @@ from dataclasses import dataclass
 
 from . import calls, product, stage
 from .context import Context, Failed, NotOffered
-from .fileops import pattern
+from .fileops import pattern, promise
 from .machine import throwaway
 from .vectors.collection import ADD, Collection
 
@@ -123,10 +123,10 @@ def no_memory(t: Context) -> None:
         with stage.loop(t, t.plan.volume) as device:
             told = [_mounting(t, faults, device, most)]
         product.mount(t)
-        _promise(t, "kept")
+        promise(t, "kept", _SIZE)
         for name, operation in OPERATIONS.items():
             told.append(_each(t, faults, name, operation, most))
-        _promise(t, "afterwards")
+        promise(t, "afterwards", _SIZE)
         product.unmount(t)
     stage.fsck(t)
     product.mount(t)
@@ -175,16 +175,6 @@ def _mounting(t: Context, faults: Injector, device: str, most: int) -> str:
         return Call(lambda: calls.mount(*words), look)
 
     return _each(t, faults, "mount", arranged, most)
-
-
-def _promise(t: Context, name: str) -> None:
-    """A file whose bytes must be there in the end."""
-    descriptor = os.open(t.path(name), os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    try:
-        os.write(descriptor, pattern(name, _SIZE))
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _read(path: str) -> bytes:
