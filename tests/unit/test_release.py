@@ -1,12 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Releases: what is refused, packages that are the same bytes each time, and what a stranger finds wrong with a folder.
+"""Releases: what is refused, what the notes say, and what a stranger finds wrong with a folder.
 
-The packages here are real ones of a small project: a program that is on every machine, and a module's sources.
+The packages here are real ones of a small project: tests/unit/small_release.py.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
 import shutil
 import subprocess
@@ -18,214 +17,33 @@ from typing import Any
 import jsonschema
 import pytest
 
-from ci import config, store
-from ci.errors import UsageError, VexciError
+from ci import store
+from ci.errors import UsageError
 from ci.manifest import Manifest, SuiteSpec
 from ci.model import Check, Verdict
-from ci.reader import ConfigError
-from ci.release import check, definition, gate, needs, notes, package, papers, rpm, sources
-from ci.release.definition import Packaging
-from ci.release.package import Contents
+from ci.release import check, definition, gate, notes, package, papers
 from ci.release.papers import Key
 from ci.revision import Revision
+from tests.unit import small_release
+from tests.unit.small_release import COMMIT, PROGRAM, PROJECT, TIME
 
 pytestmark = pytest.mark.unit
-
-PROJECT = Path(__file__).resolve().parents[2]
-COMMIT = "4be1c0de" * 5
-TIME = 1_780_000_000
-PROGRAM = Path("/usr/bin/true")
-PROGRAMS = ("vexfs_fuse", "mkfs.vexfs", "fsck.vexfs", "dump.vexfs")
 
 
 @pytest.fixture(scope="module")
 def manifest() -> Manifest:
-    return config.read(PROJECT / "vexci.yaml")
-
-
-@pytest.fixture(scope="module")
-def packaging(manifest: Manifest) -> Packaging:
-    """This project's own definition, without what needs its own programs to run."""
-    found = definition.read(manifest)
-    return replace(found, packages=tuple(replace(spec, completions=False) for spec in found.packages))
-
-
-@pytest.fixture(scope="module")
-def contents() -> Contents:
-    names = [name.removeprefix("kernel/") for name in sources.files(PROJECT, "kernel") if not name.startswith("kernel/.")]
-    programs = dict.fromkeys(("vexfs-fuse", "vexfs-mkfs", "vexfs-fsck", "vexfs-dump"), PROGRAM)
-    return Contents(
-        PROJECT, "0.1.0", TIME, programs, {"vexfs-kernel": (PROJECT / "kernel", names)}, {"vexfs-kernel": "vexfs"}, ["One change"]
-    )
-
-
-@pytest.fixture(scope="module")
-def made(packaging: Packaging, contents: Contents, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    """All packages, made twice in two folders."""
-    folders = (tmp_path_factory.mktemp("one"), tmp_path_factory.mktemp("two"))
-    for folder in folders:
-        for spec in packaging.packages:
-            for kind in definition.FORMATS:
-                work = tmp_path_factory.mktemp("work") / "of" / kind
-                package.build(packaging, spec, kind, contents, work=work, target=folder)
-    return folders
-
-
-def output(*argv: object) -> str:
-    return subprocess.run([str(word) for word in argv], check=True, capture_output=True, text=True).stdout
-
-
-class TestPackages:
-    def test_twice_they_are_the_same_bytes(self, made: tuple[Path, Path]) -> None:
-        first, second = ({path.name: store.sha256_file(path) for path in folder.iterdir()} for folder in made)
-        assert first == second and len(first) == 4
-
-    def test_a_deb_says_what_it_is_and_what_it_needs(self, made: tuple[Path, Path]) -> None:
-        (deb,) = made[0].glob("vexfs-tools_*.deb")
-        fields = output("dpkg-deb", "--field", deb)
-        assert "Version: 0.1.0-1" in fields and "Architecture: amd64" in fields
-        assert "libc6 (>= " in fields and "fuse3" in fields
-        listing = output("dpkg-deb", "--contents", deb)
-        for path in ("usr/sbin/mkfs.vexfs", "usr/share/man/man8/fsck.vexfs.8.gz", "usr/share/man/man5/vexfs.5.gz"):
-            assert path in listing, path
-        assert "root/root" in listing and "examples/vexfs-fuse@.service" in listing
-
-    def test_the_module_s_package_has_its_sources_and_nothing_that_a_build_left(self, made: tuple[Path, Path]) -> None:
-        (deb,) = made[0].glob("vexfs-dkms_*.deb")
-        listing = output("dpkg-deb", "--contents", deb)
-        assert "usr/src/vexfs-0.1.0/dkms.conf" in listing and "usr/src/vexfs-0.1.0/include/uapi/vexfs.h" in listing
-        assert ".ko" not in listing and "checkpatch" not in listing
-        assert "Depends: dkms" in output("dpkg-deb", "--field", deb)
-
-    def test_an_rpm_says_what_it_needs_as_rpm_itself_finds_it(self, made: tuple[Path, Path]) -> None:
-        (rpm,) = made[0].glob("vexfs-tools-*.rpm")
-        needed = output("rpm", "-qp", "--requires", rpm)
-        assert "libc.so.6()(64bit)" in needed and "libc.so.6(GLIBC_2.34)(64bit)" in needed and "fuse3" in needed
-        assert "/usr/sbin/vexfs_fuse" in output("rpm", "-qp", "--list", rpm)
-        assert "NOT OK" not in output("rpm", "-K", "--nosignature", rpm)
-
-    def test_an_rpm_is_read_as_rpm_itself_reads_it(self, made: tuple[Path, Path]) -> None:
-        for path in made[0].glob("*.rpm"):
-            assert rpm.identity(path) == tuple(output("rpm", "-qp", "--qf", "%{NAME} %{VERSION}-%{RELEASE}", path).split(" "))
-            dumped = [line.split() for line in output("rpm", "-qp", "--dump", path).splitlines()]
-            wanted = {row[0]: row[3] for row in dumped if row[4].startswith("0100")}
-            assert {name: hashlib.sha256(data).hexdigest() for name, _, data in rpm.files(path)} == wanted
-        (tools,) = made[0].glob("vexfs-tools-*.rpm")
-        assert {name for name, _ in rpm.programs(tools)} == {f"/usr/sbin/{name}" for name in PROGRAMS}
-
-    def test_no_placeholder_is_left_in_a_script_or_a_page(self, made: tuple[Path, Path], tmp_path: Path) -> None:
-        for deb in made[0].glob("*.deb"):
-            subprocess.run(["dpkg-deb", "--raw-extract", deb, tmp_path / deb.name], check=True)
-        scripts = [path for path in tmp_path.rglob("DEBIAN/*") if path.name in ("postinst", "prerm")]
-        assert len(scripts) == 2
-        for script in scripts:
-            assert "@" not in script.read_text() and "vexfs" in script.read_text()
-            subprocess.run(["sh", "-n", script], check=True)
-
-    def test_what_a_program_needs_is_what_it_says_itself(self) -> None:
-        assert any(row.startswith("libc6 (>= ") for row in needs.deb("x", [PROGRAM]))
-        found = needs.rpm([PROGRAM])
-        assert "libc.so.6()(64bit)" in found and all(row.endswith("(64bit)") for row in found)
-
-    def test_lintian_has_nothing_to_say(self, made: tuple[Path, Path]) -> None:
-        debs = sorted(made[0].glob("*.deb"))
-        done = subprocess.run(["lintian", "--fail-on", "error,warning", "--allow-root", *debs], capture_output=True, text=True)
-        assert done.returncode == 0, done.stdout
-
-    def test_neither_has_rpmlint(self, made: tuple[Path, Path]) -> None:
-        if not shutil.which("rpmlint") or not output("rpmlint", "--version").startswith("2."):
-            pytest.skip("rpmlint 2 is not here")
-        rpms = sorted(made[0].glob("*.rpm"))
-        done = subprocess.run(["rpmlint", "-c", PROJECT / "packaging/rpmlint.toml", *rpms], capture_output=True, text=True)
-        # Here all programs are one and the same, which is no fault of the packages.
-        said = [line for line in done.stdout.splitlines() if ": E: " in line or ": W: " in line if "files-duplicate" not in line]
-        assert "2 packages" in done.stdout and said == []
-
-
-class TestShells:
-    """Completions are what the program prints itself; a stand-in that prints as clap does is enough to see where they go."""
-
-    def program(self, folder: Path, text: str) -> Path:
-        path = folder / "program"
-        path.write_text(f"#!/bin/sh\n{text}\n")
-        path.chmod(0o755)
-        return path
-
-    @pytest.mark.parametrize(
-        ("kind", "zsh"), [("deb", "/usr/share/zsh/vendor-completions/_x.y"), ("rpm", "/usr/share/zsh/site-functions/_x.y")]
-    )
-    def test_each_shell_finds_its_own(self, tmp_path: Path, kind: str, zsh: str) -> None:
-        program = self.program(tmp_path, '[ "$1" = --completions ] && echo "for $2"')
-        found = {file.target: file.source.read_text() for file in package.completions(program, "x.y", kind, tmp_path)}
-        assert found["/usr/share/bash-completion/completions/x.y"] == "for bash\n" and found[zsh] == "for zsh\n"
-        assert sum(text == "for fish\n" for text in found.values()) == 1
-
-    @pytest.mark.parametrize("text", ["exit 2", "exit 0"])
-    def test_a_program_that_prints_none_is_no_empty_file_in_a_package(self, tmp_path: Path, text: str) -> None:
-        with pytest.raises(VexciError, match="completions"):
-            package.completions(self.program(tmp_path, text), "x", "deb", tmp_path)
-
-
-@pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd-analyze is not here: it comes with systemd")
-class TestUnits:
-    def verify(self, folder: Path, old: str = "", new: str = "") -> subprocess.CompletedProcess[str]:
-        names = []
-        for unit in (PROJECT / "packaging/examples").iterdir():
-            name = unit.name.replace("@.", "@data.")  # an instance: a template alone is not looked into
-            (folder / name).write_text(unit.read_text().replace("/usr/sbin/vexfs_fuse", str(PROGRAM)).replace(old or "\0", new))
-            (folder / name).chmod(0o644)  # systemd complains of a file that all may write, as it is under umask 0
-            names.append(name)
-        argv = ["systemd-analyze", "verify", "--man=no", *(f"./{name}" for name in names)]
-        return subprocess.run(argv, cwd=folder, capture_output=True, text=True, timeout=60)
-
-    def test_systemd_takes_the_examples(self, tmp_path: Path) -> None:
-        done = self.verify(tmp_path)
-        assert done.returncode == 0 and done.stderr == "", done.stderr
-
-    def test_it_would_not_take_another_mount_point_than_the_unit_s_name(self, tmp_path: Path) -> None:
-        assert self.verify(tmp_path, "Where=/srv/vexfs", "Where=/srv/other").returncode != 0
-
-
-class TestManuals:
-    """A page that leaves an option out, or a section that roff does not understand, is worse than none."""
-
-    @pytest.mark.parametrize("page", sorted((PROJECT / "packaging/man").iterdir()), ids=lambda page: page.name)
-    def test_it_is_one_that_man_shows_without_complaint(self, page: Path) -> None:
-        text = page.read_text()
-        assert text.splitlines()[1].startswith(f".TH {page.stem.upper()} {page.suffix[1:]} ")
-        for section in (".SH NAME", ".SH DESCRIPTION", ".SH SEE ALSO"):
-            assert section in text
-
-    def test_every_option_of_a_program_is_in_its_page(self, manifest: Manifest) -> None:
-        folder = PROJECT / "fuse/src/bin"
-        places = {
-            "mkfs.vexfs.8": folder / "mkfs_vexfs/main.rs",
-            "fsck.vexfs.8": folder / "fsck.rs",
-            "vexfs_fuse.8": folder / "vexfs_fuse/cli.rs",
-        }
-        import re
-
-        for name, source in places.items():
-            page = (PROJECT / "packaging/man" / name).read_text().replace("\\-", "-")
-            for block in re.findall(r"#\[arg\((.*?)\)\]\s*(?:pub\(crate\) )?(\w+):", source.read_text(), re.DOTALL):
-                words, field = block
-                if "hide = true" in words:
-                    continue
-                if re.search(r"\blong\b", words):
-                    assert f"--{field.replace('_', '-')}" in page, f"{name} lacks --{field}"
-                if short := re.search(r"short = '(.)'", words):
-                    assert f"-{short[1]}" in page, f"{name} lacks -{short[1]}"
+    return small_release.manifest()
 
 
 @pytest.fixture
 def clone(tmp_path: Path) -> Path:
-    """A repository with a manifest of version 0.1.0 and a tag."""
-    root = tmp_path / "project"
-    root.mkdir()
-    (root / "vexci.yaml").write_text("x")
-    for words in (["init", "-q"], ["add", "."], ["commit", "-qm", "first"], ["tag", "v0.1.0"]):
-        subprocess.run(["git", "-c", "user.name=t", "-c", "user.email=t@example.org", *words], cwd=root, check=True)
-    return root
+    return small_release.repository(tmp_path / "project")
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """All packages."""
+    return small_release.packed(tmp_path_factory.mktemp("made"), tmp_path_factory.mktemp("work") / "of")
 
 
 class TestRefusals:
@@ -312,7 +130,7 @@ class TestNotes:
 
 
 @pytest.fixture
-def release(tmp_path: Path, made: tuple[Path, Path]) -> Path:
+def release(tmp_path: Path, made: Path) -> Path:
     """A whole release folder, unsigned."""
     from cyclonedx.model import HashAlgorithm, HashType
     from cyclonedx.model.bom import Bom
@@ -321,7 +139,7 @@ def release(tmp_path: Path, made: tuple[Path, Path]) -> Path:
     from cyclonedx.schema import OutputFormat, SchemaVersion
 
     folder = tmp_path / "vexfs-0.1.0"
-    shutil.copytree(made[0], folder)
+    shutil.copytree(made, folder)
     digest = store.sha256_file(PROGRAM)
     hashes = [HashType(alg=HashAlgorithm.SHA_256, content=digest)]
     bom = Bom()
@@ -374,9 +192,8 @@ class TestVerify:
         assert "differ about vexfs-tools" in wrong(release)["R3"]
 
     @pytest.mark.parametrize("kind", definition.FORMATS)
-    def test_a_program_that_nobody_built_is_seen_in_its_package(
-        self, release: Path, packaging: Packaging, contents: Contents, tmp_path: Path, kind: str
-    ) -> None:
+    def test_a_program_that_nobody_built_is_seen_in_its_package(self, release: Path, tmp_path: Path, kind: str) -> None:
+        packaging, contents = small_release.packaging(), small_release.contents()
         other = replace(contents, programs=dict.fromkeys(contents.programs, Path("/usr/bin/false")))
         spec = next(each for each in packaging.packages if each.binaries)
         for old in release.glob(f"vexfs-tools[-_]*.{kind}"):
@@ -455,71 +272,3 @@ class TestKey:
             Key("a", "b").check()
         with pytest.raises(UsageError, match="no such file"):
             Key(str(tmp_path / "nowhere")).check()
-
-
-class TestDefinition:
-    def test_mistakes_are_named_all_at_once(self, manifest: Manifest, tmp_path: Path) -> None:
-        (tmp_path / "packaging").mkdir()
-        text = (
-            (PROJECT / definition.FILE)
-            .read_text()
-            .replace("module: vexfs-kernel", "module: vexfs-kernl")
-            .replace("version: 1\n", "version: 1\nhomepag: x\n")
-        )
-        (tmp_path / definition.FILE).write_text(text)
-        with pytest.raises(ConfigError) as caught:
-            definition.read(replace(manifest, root=tmp_path))
-        said = " ".join(f"{problem.key} {problem.message}" for problem in caught.value.problems)
-        assert "did you mean 'vexfs-kernel'" in said and "homepag" in said and "there is no file" in said
-
-    def read(self, manifest: Manifest, folder: Path, more: str) -> Packaging:
-        for name in ("dkms", "man", "examples", "lintian"):
-            (folder / "packaging").mkdir(exist_ok=True)
-            (folder / "packaging" / name).symlink_to(PROJECT / "packaging" / name)
-        (folder / definition.FILE).write_text((PROJECT / definition.FILE).read_text() + more)
-        return definition.read(replace(manifest, root=folder))
-
-    @pytest.mark.parametrize(
-        "more",
-        [
-            "maintainer: VexFS maintainers <maintainers@vexfs.example.org>",
-            "maintainer: Somebody <me@EXAMPLE.com>",
-            "maintainer: Somebody <me@host.test>",
-            "maintainer: me@somewhere.net",
-            "homepage: https://vexfs.example.org",
-            "homepage: https://localhost/vexfs",
-            "homepage: somewhere.net",
-        ],
-    )
-    def test_a_name_that_nobody_has_gets_into_no_package(self, manifest: Manifest, clone: Path, more: str) -> None:
-        with pytest.raises(ConfigError) as caught:
-            self.read(manifest, clone, f"{more}\n")
-        assert [problem.key for problem in caught.value.problems] == [more.partition(":")[0]]
-
-    def test_whoever_is_named_answers_for_them_and_else_the_commit_s_author(self, manifest: Manifest, clone: Path, tmp_path: Path) -> None:
-        found = self.read(manifest, clone, "")
-        assert (found.maintainer, found.homepage) == ("t <t@example.org>", "")
-        (tmp_path / "other").mkdir()
-        found = self.read(manifest, tmp_path / "other", "maintainer: A B <a@b.net>\nhomepage: https://b.net/example\n")
-        assert (found.maintainer, found.homepage) == ("A B <a@b.net>", "https://b.net/example")
-
-    def test_outside_git_somebody_must_be_named(self, manifest: Manifest, tmp_path: Path) -> None:
-        with pytest.raises(ConfigError) as caught:
-            self.read(manifest, tmp_path, "")
-        assert [problem.key for problem in caught.value.problems] == ["maintainer"]
-
-    def test_a_project_without_one_is_told_so(self, manifest: Manifest, tmp_path: Path) -> None:
-        with pytest.raises(UsageError, match=r"has no packaging/packages\.yaml"):
-            definition.read(replace(manifest, root=tmp_path))
-
-
-def test_a_tarball_is_the_same_bytes_whatever_the_umask_and_times(tmp_path: Path) -> None:
-    made = []
-    for mode, name in ((0o600, "one"), (0o664, "two")):
-        root = tmp_path / name
-        root.mkdir()
-        (root / "a").write_text("a")
-        (root / "a").chmod(mode)
-        (root / "b").symlink_to("a")
-        made.append(sources.tarball(root, ["a", "b"], "p-1", tmp_path / f"{name}.tar.gz", time=TIME).read_bytes())
-    assert made[0] == made[1]
