@@ -7,7 +7,7 @@ import os
 import re
 from pathlib import Path
 
-from ci import recipe
+from ci import recipe, settings
 from ci.manifest import (
     ArchiveSpec,
     ArtifactSpec,
@@ -31,7 +31,7 @@ KERNEL_BASES = ("allnoconfig", "defconfig", "x86_64_defconfig")
 TOOLCHAINS = ("gcc", "clang")
 PROVIDERS = ("apt", "host", "source", "tree")
 FSYNC_SCOPES = ("file", "volume")
-SUITES = ("smoke", "crash", "power", "faults", "differential", "stress", "posix", "vectors", "pjdfstest", "ltp", "xfstests", "ktap")
+SUITES = tuple(settings.SETTINGS)
 SUITE_REFERENCES = ("ext4",)
 WORKLOAD_TOOLS = ("fio", "metadata", "tree", "vectors")
 REFERENCE_SYSTEMS = ("ext4", "tmpfs", "fuse2fs", "numpy", "faiss", "chroma", "chroma-server", "qdrant-edge", "qdrant-server")
@@ -298,13 +298,17 @@ def _suite(name: str, section: Section, artifacts: list[str], kernels: list[str]
         return _set_of_suites(name, section, kernels)
     if name not in SUITES:
         section.problem("", f"the suite '{name}' is not known{nearest(name, SUITES)}")
+    options = section.pairs("options")
+    if given := section.section("options", required=False):
+        for option, words in settings.problems(name, options):
+            given.problem(option, words)
     spec = SuiteSpec(
         name=name,
         artifacts=_references(section, "artifacts", artifacts),
         minimum=section.whole("minimum", least=1),
         deadline=section.number("deadline", least=1),
         operation_deadline=section.number("operation_deadline", 20, least=0.1),
-        options=section.pairs("options"),
+        options=options,
         on_request=section.flag("on_request"),
         references=_references(section, "references", list(SUITE_REFERENCES), ()),
         kernels=_references(section, "kernels", kernels, ()),

@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
+from ci import settings
 from ci import validate as suites
 from ci.errors import UsageError
 from ci.manifest import ArtifactSpec, Manifest, SuiteSpec
@@ -53,7 +54,11 @@ def is_asked_for(suite: SuiteSpec, asked: str) -> bool:
 def check(manifest: Manifest, request: Request) -> None:
     """UsageError where a chosen suite's options cannot be, before anything is built."""
     for suite in _chosen(manifest, request):
-        adapters.check(_with(suite, request), manifest.root)
+        spec = _with(suite, request)
+        if wrong := settings.problems(spec.name, spec.options):
+            option, words = wrong[0]
+            raise UsageError(f"--options {option}={dict(spec.options)[option]}: {words}", hint="docs/validate.md says which there are")
+        adapters.check(spec, manifest.root)
 
 
 def left_out(manifest: Manifest, request: Request) -> dict[str, str]:
@@ -113,10 +118,10 @@ def _of(session: Session, suite: SuiteSpec, request: Request, machine_kernel: st
 
 def _with(suite: SuiteSpec, request: Request) -> SuiteSpec:
     """The suite as it was asked for; `deadline` among the options is the suite's own."""
-    settings = {**dict(suite.options), **dict(request.options)}
-    try:
-        deadline = float(settings.pop("deadline", suite.deadline))
-    except ValueError as error:
-        raise UsageError(f"--options: the deadline is no number of seconds: {error}") from error
+    given = {**dict(suite.options), **dict(request.options)}
+    text = given.pop(settings.DEADLINE, None)
+    deadline = suite.deadline if text is None else settings.seconds(text)
+    if deadline is None:
+        raise UsageError(f"--options: the deadline '{text}' is no number of seconds above 0")
     minimum = min(suite.minimum, len(request.cases)) if request.cases else suite.minimum
-    return replace(suite, minimum=minimum, deadline=deadline, options=tuple(settings.items()))
+    return replace(suite, minimum=minimum, deadline=deadline, options=tuple(given.items()))

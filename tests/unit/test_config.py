@@ -173,3 +173,10 @@ def test_a_missing_manifest_says_how_to_name_one(tmp_path: Path) -> None:
 
 def test_the_projects_own_manifest_is_valid() -> None:
     assert config.read(Path(__file__).parents[2] / "vexci.yaml").project == "vexfs"
+
+
+def test_options_of_suites_are_looked_at(tmp_path: Path) -> None:
+    stress = "  stress: {artifacts: [mod], minimum: 3, deadline: 60, options: {seconds: soon, sed: 1}}\n"
+    found = mistakes(tmp_path, GOOD.replace("benchmarks:\n", f"{stress}benchmarks:\n"))
+    assert found["suites.stress.options.seconds"][1] == "expected a number of seconds above 0, got 'soon'"
+    assert found["suites.stress.options.sed"][1] == "the suite stress has no option 'sed'; did you mean 'seed'?"

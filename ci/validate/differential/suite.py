@@ -13,6 +13,7 @@ from ci.errors import UsageError, VexciError
 from ci.guest import Guest
 from ci.manifest import ArtifactSpec, SuiteSpec
 from ci.model import Artifact, Case, Evidence, SuiteResult, Verdict, worst
+from ci.settings import FRESH
 from ci.store import RunFolder, atomic_write
 from ci.validate.differential import hunt, reproducer
 from ci.validate.differential.hunt import Finding
@@ -20,7 +21,6 @@ from ci.validate.differential.link import Systems
 from ci.validate.differential.sequences import Operation, words
 
 SETTINGS = {"seed": "1", "sequences": "200", "batch": "40"}
-FRESH = "fresh"
 LOG_SECONDS = 30.0
 Say = Callable[[str], None]
 
