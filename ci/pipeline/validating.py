@@ -15,7 +15,7 @@ from ci import validate as suites
 from ci.board import Board
 from ci.errors import InfrastructureError, ProductFailure
 from ci.manifest import ArtifactSpec, KernelSpec, SuiteSpec
-from ci.model import Accelerator, Artifact, Evidence, SuiteResult, Verdict, worst
+from ci.model import Accelerator, Artifact, Case, Evidence, SuiteResult, Verdict, worst
 from ci.pipeline import checkouts, choice
 from ci.pipeline.choice import Item, Request
 from ci.pipeline.guests import for_guest, tools
@@ -124,7 +124,7 @@ class _Work:
         say, ended = partial(self.board.say, item.number), partial(self.board.case, item.number)
         suite = in_time(item.suite, pool.session.manifest.kernel(pool.spec.kernel), pool.guest().accelerator)
         if suite.name == POWER and item.artifact:
-            return _run_power(pool, suite, *item.artifact, self._cases, say)
+            return _run_power(pool, suite, *item.artifact, self._cases, say, ended)
         fresh = pool.guest()
         for tool_spec, tool in tools(pool):
             if pool.first(f"{tool.name} {tool.sha256}"):
@@ -162,7 +162,13 @@ def in_time(suite: SuiteSpec, kernel: KernelSpec, accelerator: Accelerator) -> S
 
 
 def _run_power(
-    pool: Pool, suite: SuiteSpec, spec: ArtifactSpec, artifact: Artifact, cases: tuple[str, ...], say: Callable[[str], None]
+    pool: Pool,
+    suite: SuiteSpec,
+    spec: ArtifactSpec,
+    artifact: Artifact,
+    cases: tuple[str, ...],
+    say: Callable[[str], None],
+    ended: Callable[[Case], None],
 ) -> SuiteResult:
     lies = bool(dict(suite.options).get("lying_disk"))
     what = [*tools(pool), (spec, artifact)]
@@ -177,6 +183,7 @@ def _run_power(
         run=pool.session.record.run,
         progress=say,
         only=cases,
+        ended=ended,
     )
 
 

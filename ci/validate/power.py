@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import random
+import re
 import threading
 import time
 from collections.abc import Callable
@@ -21,11 +22,13 @@ from ci.store import RunFolder, atomic_write
 from ci.validate import plan
 from ci.validate.transcript import Transcript
 
-LIFE_SECONDS = 120.0
+# Of one life, in operation deadlines: with these it is longer where the kernel or the accelerator is slow.
+_LIFE_OPERATIONS = 6
 SILENCE_SECONDS = 30.0
 # From the moment that the workload's folders are promised to the cut.
 _WORK_SECONDS = (0.05, 3.0)
 _AFTER = "/run/vexci/after.json"
+_NAME = re.compile(r"power-\d+$", re.ASCII)
 
 Say = Callable[[str], None]
 
@@ -80,23 +83,31 @@ def run_power(
     run: RunFolder,
     progress: Say,
     only: tuple[str, ...] = (),
+    ended: Callable[[Case], None] = lambda case: None,
 ) -> SuiteResult:
-    """Run the suite: a case `power-<seed>` for each seed, `cuts` power cuts on one volume. `lives()` begins with an empty disk."""
+    """Run the suite: a case `power-<seed>` for each seed, `cuts` power cuts on one volume. `lives()` begins with an empty disk. `only`
+    names cases, of any seed. What the suite's deadline leaves no time for is skipped, or a hang where it had begun."""
     begin = time.monotonic()
     options = dict(suite.options)
     first, seeds, cuts = (int(options.get(name, default)) for name, default in (("seed", 1), ("power", 1), ("cuts", 2)))
-    names = only or tuple(f"power-{seed}" for seed in range(first, first + seeds))
-    cases, evidence = [], list[Evidence]()
+    names = tuple(name for name in only if _NAME.match(name)) if only else tuple(f"power-{seed}" for seed in range(first, first + seeds))
+    end = begin + suite.deadline
+    cases, evidence = list[Case](), list[Evidence]()
     for name in names:
-        one = _Case(name, cuts, suite, spec, artifact, lives(), run, progress)
+        if time.monotonic() > end:
+            cases.append(Case(name, Verdict.SKIP, f"not run: the suite's deadline of {suite.deadline:g} s was reached", 0.0))
+            continue
+        one = _Case(name, cuts, suite, spec, artifact, lives(), run, progress, end)
         cases.append(one.run())
+        ended(cases[-1])
         evidence += one.evidence
     bad = [f"{case.id}: {case.detail}" for case in cases if case.verdict is not Verdict.PASS]
-    ran = len(cases)
-    if ran < suite.minimum and not only:
+    ran = sum(case.verdict is not Verdict.SKIP for case in cases)
+    few = ran < suite.minimum
+    if few:
         bad.append(f"{ran} cases ran, the suite '{suite.name}' asks for at least {suite.minimum}")
     verdict = worst([*(case.verdict for case in cases), *([Verdict.FAIL] if bad else [])]) if bad else Verdict.PASS
-    detail = "; ".join([*bad[:3], f"{ran - len(bad)} of {ran} cases passed"])
+    detail = "; ".join([*bad[:3], f"{sum(case.ok for case in cases)} of {len(cases)} cases passed"])
     return SuiteResult(
         suite=suite.name,
         artifact=artifact.name,
@@ -107,7 +118,7 @@ def run_power(
         cases=tuple(cases),
         seconds=time.monotonic() - begin,
         evidence=tuple(evidence),
-        beside=Verdict.FAIL if ran < suite.minimum and not only else Verdict.PASS,
+        beside=Verdict.FAIL if few else Verdict.PASS,
     )
 
 
@@ -115,7 +126,16 @@ class _Case:
     """One seed: a volume, and so many power cuts."""
 
     def __init__(
-        self, name: str, cuts: int, suite: SuiteSpec, spec: ArtifactSpec, artifact: Artifact, lives: Lives, run: RunFolder, say: Say
+        self,
+        name: str,
+        cuts: int,
+        suite: SuiteSpec,
+        spec: ArtifactSpec,
+        artifact: Artifact,
+        lives: Lives,
+        run: RunFolder,
+        say: Say,
+        end: float,
     ) -> None:
         self.evidence: list[Evidence] = []
         self._name = name
@@ -127,6 +147,7 @@ class _Case:
         self._lives = lives
         self._run = run
         self._say = say
+        self._end = end
         self._lines: list[str] = []
         self._sums = _Sums()
 
@@ -150,6 +171,8 @@ class _Case:
         for number in range(self._cuts + 1):
             dice = random.Random(f"power/{self._seed}/{number}")
             last = number == self._cuts
+            if time.monotonic() > self._end:
+                return Verdict.HANG, f"the suite's deadline of {self._suite.deadline:g} s was reached after {self._sums.cuts} power cuts"
             self._say(f"{self._name}: life {number + 1} of {self._cuts + 1}")
             problem, known = self._life(known, dice, work="" if last else str(self._seed * 1000 + number))
             if problem is not None:
@@ -185,7 +208,8 @@ class _Case:
 
         stopped: VexciError | None = None
         try:
-            guest.run(plan.install(guest, facts), deadline=LIFE_SECONDS, silence=SILENCE_SECONDS, on_line=on_line)
+            limit = _LIFE_OPERATIONS * self._suite.operation_deadline
+            guest.run(plan.install(guest, facts), deadline=limit, silence=SILENCE_SECONDS, on_line=on_line)
         except VexciError as error:
             stopped = error
         cut.disarm()
