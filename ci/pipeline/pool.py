@@ -10,7 +10,7 @@ from dataclasses import replace
 from types import TracebackType
 
 from ci import console, images, kernels, splat
-from ci.errors import UsageError
+from ci.errors import Interrupted, UsageError
 from ci.images.boot import boot_files
 from ci.manifest import MachineSpec
 from ci.model import Accelerator
@@ -108,6 +108,7 @@ class Pool:
         self._machine: Machine | None = None
         self._seen: set[str] = set()
         self._count = 0
+        self.ended = ""  # why no guest is to be had any more
 
     def __enter__(self) -> Pool:
         return self
@@ -157,11 +158,13 @@ class Pool:
             name=f"{self._name}-{name}",
             disks=disks,
         )
-        other._boots = self._boots
+        other._boots, other.ended = self._boots, self.ended
         return other
 
     def guest(self) -> Machine:
-        """The guest; the first call, and the first after `discard`, starts one (stage `vm`)."""
+        """The guest; the first call, and the first after `discard`, starts one (stage `vm`). Interrupted where the pool was ended."""
+        if self.ended:
+            raise Interrupted(self.ended)
         if self._machine is None or not self._machine.alive():
             self.discard()
             self._machine = self._attach() if self.kept else self._start()
@@ -187,6 +190,11 @@ class Pool:
             self._machine = None
             self._seen.clear()
             self._stack.close()
+
+    def end(self, why: str) -> None:
+        """Let go of the guest for good: whoever works in it, in another thread, gets no other."""
+        self.ended = why
+        self.discard()
 
     def _start(self) -> Machine:
         session = self.session

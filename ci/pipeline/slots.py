@@ -97,6 +97,6 @@ def _in_threads(pools: list[Pool], slot: Callable[[int, Pool], None], problems: 
 
     def stop() -> None:
         for own in pools:
-            own.discard()
+            own.end("the end of the tool")
 
     run_all(threads, problems, stop)

@@ -13,7 +13,7 @@ from ci import console, errors
 from ci import deploy as deployer
 from ci import validate as suites
 from ci.board import Board
-from ci.errors import InfrastructureError, ProductFailure
+from ci.errors import InfrastructureError, Interrupted, ProductFailure
 from ci.manifest import ArtifactSpec, KernelSpec, SuiteSpec
 from ci.model import Accelerator, Artifact, Case, Evidence, SuiteResult, Verdict, worst
 from ci.pipeline import checkouts, choice
@@ -75,6 +75,7 @@ class _Work:
         self.board = board
         self.results: list[SuiteResult] = []
         self._again: list[SuiteResult | str] = []
+        self._ended: dict[int, list[Case]] = {}  # of each item that runs, the cases that have ended
         self._ledger = ledger
         self._cases = cases
         self._only = (*cases, *AROUND) if cases else ()
@@ -84,9 +85,14 @@ class _Work:
 
     def one(self, pool: Pool, item: Item) -> None:
         """Run one item, a second time where the machine failed; a failure of the product is never tried again."""
-        result = self._try(pool, item)
-        if result is None:
-            result = self._run(pool, item)
+        begin = time.monotonic()
+        try:
+            result = self._try(pool, item)
+            if result is None:
+                result = self._run(pool, item)
+        except KeyboardInterrupt as error:
+            self._interrupted(pool, item, time.monotonic() - begin, error)
+            raise
         result = with_all(result, self._cases)
         with self._lock:
             result = self._ledger.judge(result, item.kernel)
@@ -96,11 +102,27 @@ class _Work:
         if result.verdict in (Verdict.PANIC, Verdict.HANG, Verdict.INFRA):
             pool.discard()
 
+    def _interrupted(self, pool: Pool, item: Item, seconds: float, error: KeyboardInterrupt) -> None:
+        """Ctrl-C is no reason to forget what was seen before it: the cases that had ended, in a suite that is no result of the product."""
+        cases = tuple(self._ended.get(item.number, ()))
+        words = f"interrupted by {error.args[0] if error.args else 'SIGINT'} after {len(cases)} cases"
+        where = pool.session.kernels[item.kernel].release if item.kernel in pool.session.kernels else item.kernel
+        how = Verdict.INTERRUPTED
+        result = SuiteResult(item.suite.name, item.subject, where, how, words, item.suite.minimum, cases, seconds, beside=how)
+        with self._lock:
+            self.results.append(result)
+        self.board.end(item.number, how)
+        _show_suite(pool.session.record.run, result)
+
     def _try(self, pool: Pool, item: Item) -> SuiteResult | None:
         """The result of the first try, None where it says nothing of the product and a fresh guest may do better."""
         try:
             result = self._run(pool, item)
+            if pool.ended and result.verdict is Verdict.INFRA:  # its guest was ended with the tool
+                raise Interrupted(pool.ended)
         except InfrastructureError as error:
+            if pool.ended:
+                raise Interrupted(pool.ended) from error
             if pool.kept or error.verdict is not Verdict.INFRA:
                 raise
             failed: SuiteResult | str = f"{item.label}: {error}"
@@ -116,12 +138,18 @@ class _Work:
 
     def _run(self, pool: Pool, item: Item) -> SuiteResult:
         self.board.begin(item.number)
+        seen = self._ended[item.number] = []
         if not console.interactive():
             console.line(f"{'start':<12}{item.label}")
         root = pool.session.manifest.root
         if missing := adapters.missing(item.suite, root):
             return adapters.skipped(item.suite, item.subject, item.kernel, missing)
-        say, ended = partial(self.board.say, item.number), partial(self.board.case, item.number)
+        say = partial(self.board.say, item.number)
+
+        def ended(case: Case) -> None:
+            seen.append(case)
+            self.board.case(item.number, case)
+
         suite = in_time(item.suite, pool.session.manifest.kernel(pool.spec.kernel), pool.guest().accelerator)
         if suite.name == POWER and item.artifact:
             return _run_power(pool, suite, *item.artifact, self._cases, say, ended)
@@ -137,7 +165,7 @@ class _Work:
         if suite.name in adapters.ADAPTERS:
             suite = checkouts.deploy(pool, suite)
         if suite.name in suites.TOGETHER:
-            return suites.run_together(fresh, suite, subjects, run=run, progress=say)
+            return suites.run_together(fresh, suite, subjects, run=run, progress=say, ended=ended)
         if item.artifact is None:
             return suites.run_reference(fresh, suite, item.subject, run=run, progress=say, only=self._only, ended=ended)
         others = [each for each in subjects if each != item.artifact]

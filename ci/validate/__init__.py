@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 
 from ci.guest import Guest
 from ci.manifest import ArtifactSpec, SuiteSpec
-from ci.model import Artifact, SuiteResult
+from ci.model import Artifact, Case, SuiteResult
 from ci.store import RunFolder
 from ci.validate.suite import run_reference, run_suite
 
@@ -22,11 +22,12 @@ def run_together(
     *,
     run: RunFolder,
     progress: Callable[[str], None] | None = None,
+    ended: Callable[[Case], None] = lambda case: None,
 ) -> SuiteResult:
     """Run a suite of TOGETHER on deployed artifacts. Its libraries are loaded here, where it is wanted."""
     from ci.validate import differential
 
-    return differential.run(machine, suite, subjects, run=run, progress=progress)
+    return differential.run(machine, suite, subjects, run=run, progress=progress, ended=ended)
 
 
 __all__ = ["BOTH_WAYS", "TOGETHER", "run_reference", "run_suite", "run_together"]

@@ -25,7 +25,8 @@ class Guests:
     def __init__(self, slots: int) -> None:
         self.slots = slots
         self.others: list[Guests] = []
-        self.closed = self.discarded = False
+        self.closed = False
+        self.ended = ""
 
     def __enter__(self) -> Guests:
         return self
@@ -38,7 +39,10 @@ class Guests:
         return self.others[-1]
 
     def discard(self) -> None:
-        self.discarded = True
+        """There is no guest to let go of."""
+
+    def end(self, why: str) -> None:
+        self.ended = why
 
 
 def run(slots: int, items: list[int], work: object) -> Guests:
@@ -79,7 +83,7 @@ def test_ctrl_c_ends_the_guests_so_that_nobody_waits_for_them(monkeypatch: pytes
     pool = Guests(2)
 
     def work(own: Guests, item: int) -> None:
-        while not own.discarded:
+        while not own.ended:
             threading.Event().wait(0.01)
         raise ProductFailure("the guest was lost")
 
@@ -95,7 +99,7 @@ def test_ctrl_c_ends_the_guests_so_that_nobody_waits_for_them(monkeypatch: pytes
     monkeypatch.setattr(threading.Thread, "join", join)
     with pytest.raises(KeyboardInterrupt):
         distribute(cast(Pool, pool), [1, 2], work)  # type: ignore[arg-type]
-    assert pool.discarded and all(other.discarded for other in pool.others)
+    assert pool.ended and all(other.ended for other in pool.others)
 
 
 def test_a_guest_gets_no_more_processors_than_its_slot_has(monkeypatch: pytest.MonkeyPatch) -> None:

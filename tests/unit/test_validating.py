@@ -13,13 +13,14 @@ from typing import Any, cast
 import pytest
 
 from ci.board import Board
-from ci.errors import InfrastructureError, ProductFailure
+from ci.errors import InfrastructureError, Interrupted, ProductFailure
 from ci.manifest import Manifest, SuiteSpec
 from ci.model import Case, SuiteResult, Verdict
 from ci.pipeline import choice, validating
 from ci.pipeline.choice import Item, Request
 from ci.pipeline.pool import Pool
 from ci.record import Stage
+from ci.report import cases
 from ci.store import RunFolder
 from ci.validate.known import Entry, Ledger
 
@@ -33,8 +34,9 @@ class Tries:
     """Stands for a pool, and remembers how often its guest was replaced."""
 
     def __init__(self, folder: Path, kept: str = "") -> None:
-        self.kept, self.discarded = kept, 0
-        self.session = SimpleNamespace(record=SimpleNamespace(run=RunFolder(folder)), manifest=SimpleNamespace(root=folder))
+        self.kept, self.discarded, self.ended = kept, 0, ""
+        record = SimpleNamespace(run=RunFolder(folder))
+        self.session = SimpleNamespace(record=record, manifest=SimpleNamespace(root=folder), kernels={})
 
     def discard(self) -> None:
         self.discarded += 1
@@ -90,6 +92,32 @@ def test_a_failure_of_the_product_is_never_tried_again(tmp_path: Path, monkeypat
 def test_a_guest_that_somebody_keeps_is_not_tried_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     _, stage, _ = work(tmp_path, monkeypatch, [result(Verdict.INFRA)], kept="mine")
     assert stage.results["retried"] == []
+
+
+@pytest.mark.parametrize("lost", [result(Verdict.INFRA), InfrastructureError("the guest was lost")])
+def test_a_guest_that_ended_with_the_tool_is_not_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lost: object) -> None:
+    """In another thread than Ctrl-C arrives in: there the guest is lost."""
+    monkeypatch.setattr(Tries, "ended", property(lambda _: "the end of the tool", lambda _self, _value: None), raising=False)
+    with pytest.raises(KeyboardInterrupt):
+        work(tmp_path, monkeypatch, [lost])
+
+
+def test_ctrl_c_keeps_the_cases_that_had_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pool, stage = Tries(tmp_path), Stage("validate")
+    doing = validating._Work(stage, Ledger(()), (), Board(["smoke on a"]))
+
+    def run(self: validating._Work, pool: object, item: Item) -> SuiteResult:
+        self._ended[item.number] = [Case("load", Verdict.PASS, "", 0.1), Case("mount", Verdict.FAIL, "no", 0.1)]
+        raise Interrupted("SIGTERM")
+
+    monkeypatch.setattr(validating._Work, "_run", run)
+    with pytest.raises(Interrupted):
+        doing.one(cast(Pool, pool), Item(SUITES[0], "k1", "a", None))
+    (kept,) = stage.results["suites"]
+    assert (kept.verdict, kept.detail) == (Verdict.INTERRUPTED, "interrupted by SIGTERM after 2 cases")
+    assert [case.id for case in kept.cases] == ["load", "mount"] and stage.results["retried"] == []
+    text = cases.junit([kept])
+    assert 'name="mount"' in text and 'name="(suite)"' in text and "<error" in text
 
 
 def test_the_record_says_how_much_of_the_time_was_in_cases() -> None:

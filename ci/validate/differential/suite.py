@@ -32,18 +32,25 @@ def run(
     *,
     run: RunFolder,
     progress: Say | None = None,
+    ended: Callable[[Case], None] = lambda case: None,
 ) -> SuiteResult:
     """The suite on deployed artifacts, all in this guest.
 
     Options: `seed` (a number, or `fresh` for one nobody has seen, which the result names), `sequences`, `batch`; `replay` names a
     reproducer whose sequence alone is run.
     """
-    return _Session(machine, suite, subjects, run, progress or (lambda _: None)).result()
+    return _Session(machine, suite, subjects, run, progress or (lambda _: None), ended).result()
 
 
 class _Session:
     def __init__(
-        self, machine: Guest, suite: SuiteSpec, subjects: Sequence[tuple[ArtifactSpec, Artifact]], run: RunFolder, say: Say
+        self,
+        machine: Guest,
+        suite: SuiteSpec,
+        subjects: Sequence[tuple[ArtifactSpec, Artifact]],
+        run: RunFolder,
+        say: Say,
+        ended: Callable[[Case], None],
     ) -> None:
         options = {**SETTINGS, **dict(suite.options)}
         self._machine, self._suite, self._run, self._say = machine, suite, run, say
@@ -54,6 +61,7 @@ class _Session:
         self._subjects = subjects
         self._folder = run.file("validate", f"{suite.name}-{self._artifact}", "x").parent
         self._cases: list[Case] = []
+        self._ended = ended
         self._evidence: list[Evidence] = []
         self._before = len(machine.console_text())
         self._since = time.monotonic()
@@ -131,6 +139,7 @@ class _Session:
     def _case(self, name: str, verdict: Verdict, detail: str) -> None:
         now = time.monotonic()
         self._cases.append(Case(name, verdict, detail, now - self._since))
+        self._ended(self._cases[-1])
         self._since = now
 
     def _look_at_kernel(self) -> None:
