@@ -51,15 +51,25 @@ def records(manifest: Manifest, given: Sequence[Mapping[str, Any]], commit: str,
         return [f"the record {others[0]['id']} is of commit {others[0]['commit'][:12]}, the tree is at {commit[:12]}: test this commit"]
     mine = [record for record in given if record["commit"] == commit and suites_of(record)]
     found = [f"the record {r['id']} is of a tree that differed from the commit: test the clean tree" for r in mine if r["dirty"]]
-    for record in mine:
-        if Verdict(record["verdict"]) in _PRODUCT:
-            found.append(f"the record {record['id']} says {record['verdict']}: {record['detail'] or 'no detail'}")
+    found += [reason for record in mine for reason in _seen_to_fail(record)]
     passed = {(suite["suite"], artifact) for record in mine for suite in suites_of(record) if ok(suite) for artifact in of(suite)}
     missing = [pair for pair in _required(manifest) if pair not in passed]
     if missing:
         names = ", ".join(f"{suite} on {artifact}" for suite, artifact in missing)
         found.append(f"no record of commit {commit[:12]} shows that these passed: {names}: run './inv validate'")
     return found
+
+
+def _seen_to_fail(record: Mapping[str, Any]) -> list[str]:
+    """What the record says against the product: a run that was broken off after a failure has seen it all the same."""
+    if Verdict(record["verdict"]) in _PRODUCT:
+        return [f"the record {record['id']} says {record['verdict']}: {record['detail'] or 'no detail'}"]
+    bad = [suite for suite in suites_of(record) if Verdict(suite["verdict"]) in _PRODUCT]
+    return [
+        f"the record {record['id']} ended as {record['verdict']}, after {suite['suite']} on {suite['artifact']} ended as "
+        f"{suite['verdict']}: {suite['detail'] or 'no detail'}"
+        for suite in bad
+    ]
 
 
 def _required(manifest: Manifest) -> Iterable[tuple[str, str]]:

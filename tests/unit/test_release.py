@@ -101,6 +101,13 @@ class TestRefusals:
     def test_a_failure_of_the_machine_says_nothing_of_the_product(self, small: Manifest) -> None:
         assert self.refused(small, self.record("module", "daemon"), self.record("module", verdict="infra")) == ""
 
+    @pytest.mark.parametrize("verdict", ["interrupted", "infra"])
+    def test_a_failure_counts_also_where_the_run_was_broken_off_after_it(self, small: Manifest, verdict: str) -> None:
+        bad = self.record("module", id="r2", verdict=verdict, detail="by SIGTERM")
+        bad["stages"][0]["results"]["suites"][0].update(verdict="hang", detail="why")
+        said = f"the record r2 ended as {verdict}, after smoke on module ended as hang: why"
+        assert self.refused(small, self.record("module", "daemon"), bad) == said
+
     def test_records_of_another_commit_prove_nothing(self, small: Manifest) -> None:
         other = self.record("module", "daemon", commit="0" * 40)
         assert "no record of commit" in self.refused(small, other)
