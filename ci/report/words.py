@@ -21,7 +21,7 @@ VERDICTS = {
     "running": "not ended",
 }
 TIMES = "\N{MULTIPLICATION SIGN}"
-GLYPHS = {"pass": "✓", "known": "≈", "skip": "\N{EN DASH}", "running": "…", "interrupted": "⏸"}
+GLYPHS = {"pass": "✓", "known": "≈", "skip": "\N{EN DASH}", "running": "…", "interrupted": "‖"}
 
 
 def verdict(value: str) -> str:
@@ -56,6 +56,15 @@ def seconds(value: float | None) -> str:
     if whole < 3600:
         return f"{whole // 60} min {whole % 60} s"
     return f"{whole // 3600} h {whole % 3600 // 60} min"
+
+
+def short(text: str, most: int = 220) -> str:
+    """The beginning of a text, cut between two words, for a list that leads to the whole of it."""
+    words = " ".join(text.split())
+    if len(words) <= most:
+        return words
+    cut = words[: most - 1]
+    return (cut.rpartition(" ")[0] or cut) + " …"
 
 
 def size(value: int) -> str:

@@ -15,7 +15,7 @@ import pytest
 
 from ci.errors import UsageError
 from ci.pipeline import past as pages
-from ci.report import past, site
+from ci.report import past, site, words
 from ci.report.between import between
 from ci.report.selection import Selection, kernels, selection
 from ci.report.trends import trends
@@ -260,6 +260,24 @@ class TestSite:
         page = site.write(self.found(tmp_path, {**data, "command": "./inv <b>"}), tmp_path / "site")
         assert "<script>alert" not in page.read_text()
         assert "<b>" not in (page.parent / "runs.html").read_text().split("<main>")[1]
+
+    def test_a_long_reason_is_cut_in_the_lists_and_whole_in_its_run(self, tmp_path: Path, base: dict[str, Any]) -> None:
+        data = run(base, 1, case="fail")
+        suite = next(stage for stage in data["stages"] if stage["name"] == "validate")["results"]["suites"][1]
+        long = " ".join(f"word{number}" for number in range(300))
+        for row in suite["cases"]:
+            row["detail"] = long
+        page = site.write(self.found(tmp_path, {**data, "detail": long}), tmp_path / "site")
+        for name in ("index.html", "runs.html"):
+            text = (page.parent / name).read_text()
+            assert "word9 word10" in text and "word40" not in text and " …</small>" in text, name
+        assert long in (page.parent / "runs" / data["id"] / "index.html").read_text()
+
+    @pytest.mark.parametrize(
+        ("text", "shown"), [("", ""), ("a  b\nc", "a b c"), ("one two three", "one two …"), ("x" * 20, "x" * 11 + " …")]
+    )
+    def test_a_text_is_cut_between_two_words_if_it_has_any(self, text: str, shown: str) -> None:
+        assert words.short(text, 12) == shown
 
     def test_a_result_of_an_older_commit_is_marked(
         self, tmp_path: Path, base: dict[str, Any], tmp_path_factory: pytest.TempPathFactory
