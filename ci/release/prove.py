@@ -166,7 +166,8 @@ class Proof:
             ["sh", "-c", f"! grep -q '^{self._module} ' /proc/modules || modprobe -r {self._module}"], "the module cannot be unloaded"
         )
         done = self._run(self._manager.remove(self._packages), INSTALL_SECONDS)
-        self._say_check("R11", f"removed by {self._manager.tool}", done.returncode == 0, _words(done))
+        removed = ", ".join(package.name for package in self._packages)
+        self._say_check("R11", f"removed by {self._manager.tool}", done.returncode == 0, removed if done.returncode == 0 else _words(done))
         left, gone = sorted(self._files() - self._before), sorted(self._before - self._files())
         detail = "; ".join([*(f"left: {path}" for path in left[:_LEFT_SHOWN]), *(f"gone: {path}" for path in gone[:_LEFT_SHOWN])])
         self._say_check(

@@ -37,9 +37,11 @@ def made(programs: dict[str, Path], folder: Path, version: str, **replaced: str)
     for name in names:
         (module / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(tool.ROOT / "kernel" / name, module / name)
-    settings = (module / "dkms.conf").read_text()
-    assert f'PACKAGE_VERSION="{manifest.release}"' in settings
-    (module / "dkms.conf").write_text(settings.replace(f'"{manifest.release}"', f'"{version}"'))
+    # The module says its version itself, too: that of another release is another file, with another srcversion.
+    for name in ("dkms.conf", "vexfs.h"):
+        text = (module / name).read_text()
+        assert f'"{manifest.release}"' in text
+        (module / name).write_text(text.replace(f'"{manifest.release}"', f'"{version}"'))
     for name, text in replaced.items():
         file = module / name.replace("_c", ".c")
         file.write_text(text + file.read_text())
@@ -69,6 +71,8 @@ def test_installed_upgraded_tried_and_removed_without_a_trace(programs: dict[str
     stage = next(stage for stage in record()["stages"] if stage["name"] == "prove")
     assert {check["id"] for check in stage["checks"]} >= {"R6", "R7", "R8", "R9", "R10", "R11"}
     assert all(check["verdict"] == "pass" for check in stage["checks"])
+    loaded = {check["id"]: check["detail"] for check in stage["checks"] if "the module loads" in check["name"]}
+    assert loaded["R8"] != loaded["R9"], "each release loads a module of its own"
     suites = {suite["artifact"]: suite for suite in stage["results"]["suites"]}
     assert set(suites) == {"vexfs-kernel", "vexfs-fuse"}
     assert all(suite["verdict"] == "pass" and len(suite["cases"]) >= suite["minimum"] for suite in suites.values())
