@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from ci.validate.guest import churn
+from ci.validate.guest import churn, stress
 from ci.validate.guest.context import Context, Failed, Plan
 from ci.validate.guest.exerciser import Exerciser
 from ci.validate.guest.machine import BORROWED
@@ -78,3 +78,24 @@ def test_links_that_are_not_counted_are_found(t: Context, monkeypatch: pytest.Mo
     os.link(t.path("churn", "0", "a"), t.path("hidden"))
     with pytest.raises(Failed, match="names are not as many as their links"):
         churn._look(t, t.path("churn"))
+
+
+# Of stress-ng 0.15.06, as Debian 12 has it.
+METRICS = """\
+stress-ng: info:  [3] setting to a 1 second run per stressor
+stress-ng: info:  [3] dispatching hogs: 2 sync-file
+stress-ng: metrc: [3] stressor       bogo ops real time  usr time  sys time   bogo ops/s     bogo ops/s
+stress-ng: metrc: [3]                           (secs)    (secs)    (secs)   (real time) (usr+sys time)
+stress-ng: metrc: [3] sync-file             6      1.02      0.00      0.03         5.86         186.51
+stress-ng: info:  [3] successful run completed in 1.03s
+"""
+
+
+def test_a_stressor_that_did_nothing_does_not_pass_for_one_that_worked() -> None:
+    assert stress.operations(METRICS, "sync-file") == 6
+    assert stress.operations(METRICS.replace("    6  ", "    0  "), "sync-file") == stress.operations(METRICS, "hdd") == 0
+    assert stress.operations("stress-ng: info:  [3] successful run completed in 1.03s", "hdd") == 0
+
+
+def test_every_stressor_with_a_size_is_one_of_the_suites() -> None:
+    assert set(stress.SIZES) <= set(stress.STRESSORS)

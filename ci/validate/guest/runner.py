@@ -116,7 +116,7 @@ class Runner:
             now = time.monotonic()
             if now - beat >= BEAT_SECONDS:
                 beat = now
-                emit("beat", case=self._case, operation=self._operation, waiting=round(now - self._since, 1))
+                self._beat(now)
             if now - self._since > self._limit or now > self._deadline:
                 return self._hang(pid, now)
             if ended:
@@ -163,8 +163,12 @@ class Runner:
             return Outcome("fail", f"the test process was killed by {name} during: {self._operation}")
         return Outcome("fail", f"the test process ended with status {os.WEXITSTATUS(status)} during: {self._operation}")
 
+    def _beat(self, now: float) -> None:
+        emit("beat", case=self._case, operation=self._operation, waiting=round(now - self._since, 1))
+
     def _hang(self, pid: int, now: float) -> Outcome:
         waited = now - self._since
+        self._beat(now)  # what follows takes a while where the machine is busy: the host must not take that for silence
         where = stacks([pid, *members(self._plan.marker)])
         kill_group(pid)
         stuck = not _reaped(pid)

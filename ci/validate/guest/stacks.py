@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 import signal
+from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 
@@ -28,12 +29,6 @@ def _stat(pid: int) -> list[str]:
     return text.rpartition(")")[2].split()
 
 
-def parent_of(pid: int) -> int:
-    """The parent's id; 0 where the process is gone."""
-    fields = _stat(pid)
-    return int(fields[1]) if fields else 0
-
-
 def state_of(pid: int) -> str:
     """The state letter (`D` uninterruptible, `Z` dead); empty where the process is gone."""
     fields = _stat(pid)
@@ -45,13 +40,14 @@ def processes() -> list[int]:
     return [int(name) for name in os.listdir("/proc") if name.isdigit()]
 
 
-def descendants(pid: int) -> list[int]:
-    """Ids of all living processes that `pid` started, directly or not."""
+def descendants(pids: Iterable[int], table: dict[int, list[str]]) -> list[int]:
+    """Ids of all living processes that these started, directly or not, in a table of all processes' fields as `_stat` gives them."""
     children: dict[int, list[int]] = {}
-    for process in processes():
-        children.setdefault(parent_of(process), []).append(process)
+    for process, fields in table.items():
+        if fields:
+            children.setdefault(int(fields[1]), []).append(process)
     found: list[int] = []
-    todo = [pid]
+    todo = list(pids)
     while todo:
         for child in children.get(todo.pop(), []):
             found.append(child)
@@ -74,12 +70,14 @@ def members(marker: str) -> list[int]:
 
 
 def stacks(pids: list[int]) -> str:
-    """Kernel stacks of these processes, of all that they started, and of whatever else sleeps uninterruptibly."""
-    wanted = dict.fromkeys(pids)
-    for pid in pids:
-        wanted.update(dict.fromkeys(descendants(pid)))
-    wanted.update(dict.fromkeys(pid for pid in processes() if state_of(pid) == "D"))
+    """Kernel stacks of these processes, of all that they started, and of whatever else sleeps uninterruptibly.
+
+    /proc is walked once: in a guest that is starved of time each walk takes seconds, and the host waits for a word of this one.
+    """
     _show_blocked()
+    table = {pid: _stat(pid) for pid in processes()}
+    blocked = [pid for pid, fields in table.items() if fields[:1] == ["D"]]
+    wanted = dict.fromkeys([*pids, *descendants(pids, table), *blocked])
     parts = []
     for pid in wanted:
         for task in sorted(_tasks(pid)):

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import os
+import re
 import time
 from collections.abc import Callable
 
@@ -25,12 +26,26 @@ STRESSORS = (
     "rename", "seek", "sync-file", "symlink", "touch", "utime", "xattr",
 )
 # fmt: on
-NOT_SUPPORTED, NO_RESOURCE = 4, 3  # of stress-ng's exit statuses
-FIO_JOBS = {
-    "random": ["--rw=randwrite", "--bs=4k", "--size=8m", "--norandommap=0"],
-    "mixed": ["--rw=randwrite", "--bsrange=1k-32k", "--size=8m", "--numjobs=2", "--fsync=32"],
-    "mapped": ["--rw=randwrite", "--bs=4k", "--size=4m", "--ioengine=mmap"],
+# How large their files are. Of the gigabyte that is usual two would fill the volume, and whoever comes second has no room to begin.
+SIZES = {
+    "copy-file": "--copy-file-bytes",
+    "fallocate": "--fallocate-bytes",
+    "fiemap": "--fiemap-bytes",
+    "hdd": "--hdd-bytes",
+    "readahead": "--readahead-bytes",
+    "seek": "--seek-size",
+    "sync-file": "--sync-file-bytes",
 }
+SIZE = "8m"
+NOT_SUPPORTED = 4  # of stress-ng's exit statuses
+FIO_JOBS = {
+    "random": ["--rw=randwrite", "--bs=4k", "--norandommap=0"],
+    "mixed": ["--rw=randwrite", "--bsrange=1k-32k", "--numjobs=2", "--fsync=32"],
+    "mapped": ["--rw=randwrite", "--bs=4k", "--ioengine=mmap"],
+}
+# What a job writes for each second that a part may take: so much passes the slowest that there is, a daemon in an emulated guest.
+FIO_RATE = 400 << 10
+_OPERATIONS = re.compile(r"^stress-ng: metrc: \[\d+\] (?P<name>[a-z-]+) +(?P<count>\d+) ", re.MULTILINE)
 
 
 def table(plan: Plan) -> Table:
@@ -43,7 +58,7 @@ def table(plan: Plan) -> Table:
     made.case("exerciser")(lambda t: _exercise(t, seed, seconds))
     made.case("churn")(lambda t: churn(t, seconds))
     for name, words in FIO_JOBS.items():
-        made.case(f"fio-{name}")(_fio(name, words))
+        made.case(f"fio-{name}")(_fio(name, [*words, f"--size={max(1 << 20, round(seconds * FIO_RATE) & -4096)}"]))
     for name in STRESSORS:
         made.case(f"stress-ng-{name}")(_stressor(name, seconds / 5))
     made.case("unmount", mounted=False, vital=True)(_unmount)
@@ -91,15 +106,24 @@ def _stressor(name: str, seconds: float) -> Callable[[Context], None]:
         folder = t.path(f"stress-ng-{name}")
         os.mkdir(folder)
         limit = f"{max(1, round(seconds))}s"
-        argv = ["stress-ng", f"--{name}", "2", "--temp-path", folder, "--timeout", limit, "--verify", "--metrics-brief"]
+        size = [SIZES[name], SIZE] if name in SIZES else []
+        argv = ["stress-ng", f"--{name}", "2", *size, "--temp-path", folder, "--timeout", limit, "--verify", "--metrics-brief"]
         ended = t.command(argv)
         t.check(ended.code in (0, NOT_SUPPORTED), f"{' '.join(argv)}: exit {ended.code}: {ended.output[-600:] or 'no output'}")
         t.check(bool(ended.output), f"{' '.join(argv)} exited {ended.code} and said nothing")
         t.must(["rm", "-rf", folder])
         if ended.code == NOT_SUPPORTED:
             raise NotOffered(f"stress-ng cannot do it here: {ended.output[-200:]}")
+        count = operations(ended.output, name)
+        t.check(count > 0, f"{' '.join(argv)}: exit 0, and it has done nothing: {ended.output[-600:]}")
+        t.detail = f"{count} operations"
 
     return body
+
+
+def operations(output: str, name: str) -> int:
+    """How many operations the stressor has counted, as stress-ng's table of metrics says."""
+    return sum(int(row["count"]) for row in _OPERATIONS.finditer(output) if row["name"] == name)
 
 
 def _unmount(t: Context) -> None:
