@@ -41,6 +41,8 @@ class Launcher(Program):
             super().parse_tasks()
         except ParseError as error:
             raise self._usage(error) from None
+        except ValueError as error:  # of int(), to which Invoke gives what stands behind a flag that is a number
+            raise self._usage(ParseError(f"{str(error).rpartition(': ')[2]} is no whole number")) from None
 
     def _usage(self, error: ParseError) -> Exit:
         known = sorted(self.collection.task_names) if hasattr(self, "collection") else []

@@ -52,8 +52,18 @@ def is_asked_for(suite: SuiteSpec, asked: str) -> bool:
 
 
 def check(manifest: Manifest, request: Request) -> None:
-    """UsageError where a chosen suite's options cannot be, before anything is built."""
-    for suite in _chosen(manifest, request):
+    """UsageError where a chosen suite's options or kernels cannot be, or nothing is left to run, before anything is built."""
+    chosen = _chosen(manifest, request)
+    if request.only and chosen and not any(_subjects(suite, request) for suite in chosen):
+        names = ", ".join(suite.name for suite in chosen)
+        raise UsageError(f"{names} is not for {request.only}", hint="'artifacts:' of a suite in vexci.yaml lists what it is for")
+    if not chosen:
+        raise UsageError("there is no suite to run", hint="./inv validate --suite NAME, or define one under 'suites:' in vexci.yaml")
+    wanted = {name for suite in chosen for name in _kernels(suite, request, "")}
+    for name in (spec.name for spec in manifest.kernels if spec.name in wanted):
+        if manifest.kernel(name).provider == "host":
+            raise UsageError(f"the kernel '{name}' can be built for, but not booted", hint="name a kernel of another provider")
+    for suite in chosen:
         spec = _with(suite, request)
         if wrong := settings.problems(spec.name, spec.options):
             option, words = wrong[0]
@@ -103,17 +113,21 @@ def _of(session: Session, suite: SuiteSpec, request: Request, machine_kernel: st
     spec = _with(suite, request)
     for kernel in _kernels(suite, request, machine_kernel):
         built = {artifact_spec.name: (artifact_spec, artifact) for artifact_spec, artifact in for_guest(session, kernel)}
-        for name in suite.artifacts:
-            if request.only and name not in request.only.split(","):
+        for name in _subjects(suite, request):
+            if name in suite.references:
+                yield Item(spec, kernel, name, None)
                 continue
             if name not in built:
                 raise UsageError(f"{name} was not built for the kernel {kernel}", hint=f"list it under artifacts.{name}.kernels")
             yield Item(spec, kernel, name, built[name])
-            if suite.name in suites.TOGETHER:  # one run for all of its artifacts
-                break
-        for name in suite.references:
-            if not request.only or name in request.only.split(","):
-                yield Item(spec, kernel, name, None)
+
+
+def _subjects(suite: SuiteSpec, request: Request) -> list[str]:
+    """The artifacts and references of the suite that are asked for; of a suite that has one run for all of its artifacts the first."""
+    artifacts, references = (
+        [name for name in names if not request.only or name in request.only.split(",")] for names in (suite.artifacts, suite.references)
+    )
+    return [*(artifacts[:1] if suite.name in suites.TOGETHER else artifacts), *references]
 
 
 def _with(suite: SuiteSpec, request: Request) -> SuiteSpec:

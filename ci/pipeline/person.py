@@ -85,6 +85,9 @@ def _replayed(suite: str, replay: str) -> str:
         raise UsageError(f"--replay is for the suite {REPLAYS}, not for {suite}", hint="leave out --suite")
     if not Path(replay).is_file():
         raise UsageError(f"--replay {replay}: there is no such file", hint="name a reproducer.json that the suite has written")
+    from ci.validate.differential import reproducer
+
+    reproducer.read(Path(replay))
     return REPLAYS
 
 

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 import pytest
 
@@ -11,9 +12,10 @@ from ci import config, settings
 from ci.errors import UsageError
 from ci.manifest import KernelSpec, Manifest, SuiteSpec
 from ci.model import Accelerator
-from ci.pipeline import choice
+from ci.pipeline import choice, person
 from ci.pipeline.choice import Request, is_asked_for
 from ci.pipeline.validating import in_time
+from ci.program import Launcher
 from tests import tool
 
 pytestmark = pytest.mark.unit
@@ -87,3 +89,36 @@ def test_every_option_that_a_suite_reads_is_known() -> None:
         read |= set(re.findall(r"""plan\.options(?:\.get\(|\[)"(\w+)\"""", path.read_text()))
     known = {name for options in settings.SETTINGS.values() for name in options}
     assert len(read) > 10 and read - told <= known
+
+
+@pytest.mark.parametrize(
+    ("request_", "says"),
+    [
+        (Request(","), "there is no suite to run"),
+        (Request("smoke", "vexfs-mkfs"), "smoke is not for vexfs-mkfs"),
+        (Request("xfstests", "vexfs-fuse"), "xfstests is not for vexfs-fuse"),
+        (Request("smoke", kernel="host"), "the kernel 'host' can be built for, but not booted"),
+    ],
+)
+def test_what_leaves_nothing_to_run_is_refused_before_anything_is_built(manifest: Manifest, request_: Request, says: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        choice.check(manifest, request_)
+    assert says in str(caught.value)
+
+
+def test_references_are_for_whoever_asks_for_them(manifest: Manifest) -> None:
+    choice.check(manifest, Request("posix", "ext4"))
+
+
+def test_a_reproducer_that_is_none_is_refused_before_anything_is_built(tmp_path: Path) -> None:
+    file = tmp_path / "reproducer.json"
+    file.write_text("version: 1\n")
+    with pytest.raises(UsageError):
+        person._replayed("", str(file))
+
+
+def test_a_flag_that_is_no_number_is_a_usage_error(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        Launcher().run(["inv", "--search-root", str(tool.ROOT), "validate", "--repeat", "x"])
+    assert caught.value.code == 2
+    assert "usage: 'x' is no whole number" in capsys.readouterr().err
