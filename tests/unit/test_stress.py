@@ -4,13 +4,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from ci.validate.guest import churn, stress
-from ci.validate.guest.context import Context, Failed, Plan
+from ci.validate.guest.context import Context, Failed, NotOffered, Plan
 from ci.validate.guest.exerciser import Exerciser
 from ci.validate.guest.machine import BORROWED
 
@@ -95,6 +95,46 @@ def test_a_stressor_that_did_nothing_does_not_pass_for_one_that_worked() -> None
     assert stress.operations(METRICS, "sync-file") == 6
     assert stress.operations(METRICS.replace("    6  ", "    0  "), "sync-file") == stress.operations(METRICS, "hdd") == 0
     assert stress.operations("stress-ng: info:  [3] successful run completed in 1.03s", "hdd") == 0
+
+
+SKIPPING = """\
+stress-ng: info:  [331] dispatching hogs: 2 fiemap
+stress-ng: info:  [332] fiemap: FS_IOC_FIEMAP not supported on the file system, skipping stressor, filesystem type: fuse
+stress-ng: info:  [331] successful run completed in 0.04s
+"""
+
+
+@pytest.fixture
+def stressed(t: Context, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., None]:
+    """Runs a case of a stressor with a program in place of stress-ng that prints the texts, one a call."""
+
+    def run(name: str, *texts: str) -> None:
+        for number, text in enumerate(texts):
+            (tmp_path / f"said-{number}").write_text(text)
+        program = tmp_path / "stress-ng"
+        program.write_text(
+            f"#!/bin/sh\nn=$(cat {tmp_path}/n 2>/dev/null || echo 0)\necho $((n + 1)) >{tmp_path}/n\ncat {tmp_path}/said-$n\n"
+        )
+        program.chmod(0o755)
+        monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+        stress._stressor(name, 1.0)(t)
+
+    return run
+
+
+def test_a_stressor_that_is_not_for_this_file_system_is_not_offered(t: Context, stressed: Callable[..., None]) -> None:
+    with pytest.raises(NotOffered, match="FS_IOC_FIEMAP not supported on the file system"):
+        stressed("fiemap", SKIPPING)
+    assert not os.path.exists(t.path("stress-ng-fiemap"))
+
+
+def test_a_stressor_that_came_to_no_end_is_given_more_time_and_then_fails(t: Context, stressed: Callable[..., None]) -> None:
+    nothing = METRICS.replace("    6  ", "    0  ")
+    stressed("sync-file", nothing, METRICS)
+    assert t.detail == "6 operations"
+    os.unlink(t.path("n"))
+    with pytest.raises(Failed, match="has not done one operation"):
+        stressed("sync-file", nothing, nothing)
 
 
 def test_every_stressor_with_a_size_is_one_of_the_suites() -> None:
