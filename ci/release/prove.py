@@ -112,7 +112,7 @@ class Proof:
         self._loaded("R8")
         if self._kept:
             name = "an upgrade keeps a volume readable"
-            seen = self._volume("R10", name, [self._spec.check, self._spec.mount], _READ)
+            seen = self._volume("R10", "the volume is whole, and is read", [self._spec.check, self._spec.mount], _READ)
             self._say_check("R10", name, seen == self._kept, f"the bytes had {self._kept[:12]}, and have {seen[:12]}")
             self._volume("R10", "and whole after a change", [self._spec.check], "")
 
