@@ -81,7 +81,7 @@ class TestRefusals:
 
     def record(self, *passed: str, **more: Any) -> dict[str, Any]:
         rows = [{"suite": "smoke", "artifact": name, "verdict": "pass", "cases": [], "kernel": "6.1"} for name in passed]
-        stages = [{"results": {"suites": rows}}]
+        stages = [{"name": "validate", "results": {"suites": rows}}]
         common = {"id": "r1", "commit": COMMIT, "dirty": False, "verdict": "pass", "detail": "", "stages": stages, "artifacts": []}
         return {**common, **more}
 
@@ -108,6 +108,11 @@ class TestRefusals:
         said = f"the record r2 ended as {verdict}, after smoke on module ended as hang: why"
         assert self.refused(small, self.record("module", "daemon"), bad) == said
 
+    def test_suites_on_packages_that_were_given_say_nothing_of_this_commit(self, small: Manifest) -> None:
+        packages = self.record("module", "daemon")
+        packages["stages"][0]["name"] = "prove"
+        assert "smoke on module, smoke on daemon" in self.refused(small, packages)
+
     def test_records_of_another_commit_prove_nothing(self, small: Manifest) -> None:
         other = self.record("module", "daemon", commit="0" * 40)
         assert "no record of commit" in self.refused(small, other)
@@ -129,7 +134,8 @@ class TestNotes:
         cases = [{"id": "a", "verdict": "pass", "detail": ""}, {"id": "b", "verdict": "known", "detail": "until 2027"}]
         suite = {"suite": "smoke", "artifact": "module", "kernel": "6.1.0", "verdict": "known", "cases": cases}
         host = {"os": "Debian 12", "kernel": "6.18", "cpu": "EPYC"}
-        record = {"id": "r1", "host": host, "accelerator": {"name": "tcg"}, "stages": [{"results": {"suites": [suite]}}]}
+        stages = [{"name": "validate", "results": {"suites": [suite]}}]
+        record = {"id": "r1", "host": host, "accelerator": {"name": "tcg"}, "stages": stages}
         text = notes.render("vexfs", "0.1.0", "v0.0.9", ["Mend <it>"], [record], COMMIT)
         assert "Since v0.0.9" in text and "- Mend \\<it\\>" in text
         assert "| smoke | module | 6.1.0 | known | 1 of 2 | tcg | r1 |" in text
