@@ -37,9 +37,10 @@ class Entry:
     line: int = 0
 
     def concerns(self, suite: str, artifact: str, kernel: str) -> bool:
-        """True where the entry is about this suite on this artifact with this kernel of the manifest."""
-        fits = (not self.artifacts or artifact in self.artifacts) and (not self.kernels or kernel in self.kernels)
-        return self.suite == suite and fits
+        """True where the entry is about this suite on this artifact (or one of `a+b`) with this kernel of the manifest."""
+        artifacts = artifact.split("+")
+        fits = not self.artifacts or any(name in artifacts for name in self.artifacts)
+        return self.suite == suite and fits and (not self.kernels or kernel in self.kernels)
 
     def expired(self, today: datetime.date) -> str:
         """What is to be done where its last day has passed; empty until then."""

@@ -50,6 +50,15 @@ def test_a_listed_failure_is_known_with_its_owner_reason_and_date() -> None:
     assert problems(used) == []
 
 
+def test_a_suite_on_several_artifacts_at_once_is_a_suite_on_each_of_them() -> None:
+    entry = replace(ENTRY, suite="differential", tests=("batch-1",))
+    judged = replace(result(("batch-1", Verdict.FAIL), artifact="vexfs-kernel+vexfs-fuse"), suite="differential")
+    used = ledger(entry)
+    assert used.judge(judged, "debian-6.1").verdict is Verdict.KNOWN and problems(used) == []
+    wrong = ledger(replace(entry, tests=("batch-9",)))
+    assert wrong.judge(judged, "debian-6.1").verdict is Verdict.FAIL and "matches no case" in problems(wrong)[0]
+
+
 def test_one_that_is_not_listed_still_fails_the_suite() -> None:
     judged = ledger(ENTRY).judge(result(("times.noatime", Verdict.FAIL), ("rename.x", Verdict.FAIL)), "debian-6.1")
     assert judged.verdict is Verdict.FAIL and "rename.x" in judged.detail
