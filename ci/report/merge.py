@@ -19,6 +19,7 @@ from ci.model import Verdict, worst
 MATRIX, CELL = "matrix", "cell"
 # What says nothing about the product, and may therefore be tried again.
 _AGAIN = (Verdict.INFRA, Verdict.INTERRUPTED)
+_PRODUCT = (Verdict.FAIL, Verdict.PANIC, Verdict.HANG)
 
 
 @dataclass(frozen=True)
@@ -30,9 +31,17 @@ class Found:
 
     @property
     def verdict(self) -> Verdict:
-        """A run that had not ended when its files were taken away did not end."""
+        """A run that had not ended when its files were taken away did not end. One that was broken off, or that the machine ended, after
+        a suite had failed has seen that failure."""
         verdict = Verdict(self.record["verdict"])
-        return Verdict.INTERRUPTED if verdict is Verdict.RUNNING else verdict
+        verdict = Verdict.INTERRUPTED if verdict is Verdict.RUNNING else verdict
+        seen = [Verdict(suite["verdict"]) for suite in self.failures]
+        return worst(seen) if verdict in _AGAIN and seen else verdict
+
+    @property
+    def failures(self) -> list[Mapping[str, Any]]:
+        """The suites in which the product failed."""
+        return [suite for suite in self.suites if Verdict(suite["verdict"]) in _PRODUCT]
 
     def stage(self, name: str) -> Mapping[str, Any] | None:
         """Its last stage of that name."""
@@ -120,11 +129,20 @@ def _outcome(cell: Mapping[str, Any], tries: list[Found]) -> Outcome:
     used = next((each for each in reversed(telling) if each.verdict is verdict), telling[-1])
     again = f" ({len(tries)} tries)" if len(tries) > 1 else ""
     if not verdict.ok:
-        return Outcome(name, verdict, f"{used.record['id']}: {used.record['detail'] or verdict.value}{again}", used)
+        return Outcome(name, verdict, f"{used.record['id']}: {_why(used)}{again}", used)
     problem = _unproved(cell, used)
     if problem:
         return Outcome(name, Verdict.FAIL, f"{used.record['id']}: it says '{verdict}', but {problem}", used)
     return Outcome(name, verdict, f"{used.record['id']}: {len(used.suites)} suites{again}", used)
+
+
+def _why(used: Found) -> str:
+    """What a record that did not pass says, with what it saw of the product before it was broken off."""
+    said = str(used.record["detail"] or used.verdict.value)
+    if used.verdict.value == used.record["verdict"] or not used.failures:
+        return said
+    suite = used.failures[0]
+    return f"{suite['suite']} on {suite['artifact']}: {suite['detail'] or suite['verdict']}; then {said}"
 
 
 def foreign_builds(found: Sequence[Found]) -> list[str]:

@@ -162,10 +162,26 @@ class Records:
         self.write([{"name": "matrix", "results": {"cells": asked, "left_out": left_out or {}}}])
 
     def cell(
-        self, name: str, *, suite: str = "smoke", artifact: str = "module", verdict: str = "pass", cases: int = 2, **more: Any
+        self,
+        name: str,
+        *,
+        suite: str = "smoke",
+        artifact: str = "module",
+        verdict: str = "pass",
+        cases: int = 2,
+        saw: str = "",
+        **more: Any,
     ) -> Path:
+        """A cell's record; `saw` is the suite's own verdict where it is not that of the run."""
         digest = hashlib.sha256(b"log").hexdigest()
-        row = {"suite": suite, "artifact": artifact, "verdict": verdict, "minimum": 2, "cases": [{}] * cases}
+        row: dict[str, Any] = {
+            "suite": suite,
+            "artifact": artifact,
+            "verdict": saw or verdict,
+            "minimum": 2,
+            "cases": [{}] * cases,
+            "detail": saw,
+        }
         row["evidence"] = [{"kind": "log", "path": "log.txt", "sha256": digest}]
         stages = [{"name": "cell", "results": {"cell": name}}, {"name": "validate", "results": {"suites": [row]}}]
         place = self.write(stages, verdict, **more)
@@ -216,6 +232,14 @@ class TestMerge:
         records.cell("k:smoke:1/1", verdict="panic")
         records.cell("k:smoke:1/1")
         assert records.outcomes()[0].verdict is Verdict.PANIC
+
+    @pytest.mark.parametrize("verdict", ["infra", "interrupted", "running"])
+    def test_a_failure_that_was_seen_before_a_run_was_broken_off_is_not_replaced_either(self, records: Records, verdict: str) -> None:
+        records.matrix(ONE)
+        records.cell("k:smoke:1/1", verdict=verdict, saw="hang", detail="by SIGTERM")
+        records.cell("k:smoke:1/1")
+        (outcome,) = records.outcomes()
+        assert outcome.verdict is Verdict.HANG and "smoke on module: hang; then by SIGTERM" in outcome.detail
 
     def test_a_pass_without_the_suite_s_result_is_none(self, records: Records) -> None:
         records.matrix(ONE)
