@@ -80,6 +80,16 @@ def test_links_that_are_not_counted_are_found(t: Context, monkeypatch: pytest.Mo
         churn._look(t, t.path("churn"))
 
 
+def test_a_directory_that_was_renamed_before_it_was_removed_may_be_left(t: Context) -> None:
+    for number in range(churn.FOLDERS):
+        os.makedirs(t.path("churn", str(number)))
+    os.mkdir(t.path("churn", "1", "n3"))
+    assert churn._look(t, t.path("churn")) == 1
+    os.mkdir(t.path("churn", "1", "n3", "below"))  # stands for a count that is wrong
+    with pytest.raises(Failed, match="names are not as many as their links"):
+        churn._look(t, t.path("churn"))
+
+
 # Of stress-ng 0.15.06, as Debian 12 has it.
 METRICS = """\
 stress-ng: info:  [3] setting to a 1 second run per stressor
