@@ -109,6 +109,7 @@ def _artifact(name: str, section: Section, root: Path, kernels: list[str]) -> Ar
         output=output,
         features=section.texts("features"),
         profile=section.text("profile", "release") if builder == "cargo" else "",
+        dev_profile=section.text("dev_profile", "") if builder == "cargo" else "",
         variables=section.pairs("variables"),
         license=section.text("license", "GPL") if module else "",
         kernels=targets,

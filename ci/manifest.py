@@ -85,7 +85,8 @@ class ArtifactSpec:
     that look at its sources, each with its budget.
 
     `features` and `variables` are the feature set `default`; `feature_sets` are the others. `absent` are features that this
-    way of building it must not have. `toolchains` are the compilers of a module, the usual one first.
+    way of building it must not have. `toolchains` are the compilers of a module, the usual one first. `profile` is cargo's, and
+    `dev_profile` the one that ./inv dev builds with, empty where that is the same.
 
     `mount` is the argv that mounts it in a guest, with the placeholders {artifact} (the deployed file)
     and {mountpoint}; a daemon's command stays in the foreground. `prepare` are the commands that make the
@@ -105,6 +106,7 @@ class ArtifactSpec:
     output: str
     features: tuple[str, ...] = ()
     profile: str = "release"
+    dev_profile: str = ""
     variables: tuple[tuple[str, str], ...] = ()
     license: str = ""
     kernels: tuple[str, ...] = ()
@@ -135,6 +137,10 @@ class ArtifactSpec:
     expect: Expectation | None = None
     layouts: tuple[LayoutSpec, ...] = ()
     lacks: tuple[tuple[str, str], ...] = ()
+
+    def with_profile(self, name: str) -> ArtifactSpec:
+        """The artifact as that profile of cargo builds it; as it is where the name is empty."""
+        return replace(self, profile=name) if name else self
 
     @property
     def set_names(self) -> list[str]:

@@ -133,7 +133,7 @@ class Artifact:
 
     `target` is a kernel release for a module and a target triple for a daemon. `inputs_sha256` covers
     every file and parameter that the build read; `started` and `modified` are epoch seconds. `feature_set` is the manifest's
-    name for `features`; `toolchain` is the compiler where it is not the usual one.
+    name for `features`; `toolchain` is the compiler and `profile` that of cargo, where they are not the usual ones.
     """
 
     name: str
@@ -154,11 +154,12 @@ class Artifact:
     log: str
     feature_set: str = DEFAULT_SET
     toolchain: str = ""
+    profile: str = ""
 
     @property
     def variant(self) -> str:
         """What tells it apart from the usual build of the same artifact; empty for that."""
-        return variant(self.feature_set, self.toolchain)
+        return variant(self.feature_set, self.toolchain, self.profile)
 
     @property
     def slug(self) -> str:
@@ -171,9 +172,9 @@ class Artifact:
         return f"{self.name} [{self.target}]" + (f" {self.variant}" if self.variant else "")
 
 
-def variant(feature_set: str, toolchain: str) -> str:
+def variant(feature_set: str, toolchain: str, profile: str = "") -> str:
     """A short name for one way of building an artifact; empty for the usual one."""
-    return "-".join(part for part in (feature_set if feature_set != DEFAULT_SET else "", toolchain) if part)
+    return "-".join(part for part in (feature_set if feature_set != DEFAULT_SET else "", toolchain, profile) if part)
 
 
 @dataclass(frozen=True)

@@ -225,9 +225,13 @@ def times(system: str, workload: str, samples: Sequence[float], dimensions: Mapp
 
 def cold_boot(root: Path, name: str = "bench-boot") -> Measure:
     """From nothing to a guest that answers over SSH: `./inv vm.up`, then, not timed, `./inv vm.down`."""
+    return Measure("cold-boot", *_guest(root, name, "--cold"))
+
+
+def _guest(root: Path, name: str, *how: str) -> tuple[tuple[Command, ...], tuple[Command, ...], str, tuple[Command, ...]]:
+    """What follows a measure's name where a guest comes up in it, and goes down again after it."""
     inv = str(root / "inv")
-    down = Command((inv, "vm.down", "--name", name), root)
-    return Measure("cold-boot", (Command((inv, "vm.up", "--cold", "--name", name), root),), after=(down,))
+    return (Command((inv, "vm.up", *how, "--name", name), root),), (), "", (Command((inv, "vm.down", "--name", name), root),)
 
 
 def slots(root: Path, suite: str) -> Measure:
@@ -237,8 +241,15 @@ def slots(root: Path, suite: str) -> Measure:
     return Measure("slots", subject, (Command(one, root, stage="validate"),), f"{suite} in one slot", most=SLOT_ROUNDS)
 
 
-def virtme(program: str, kernel: Path, scratch: Path) -> Measure:
-    """virtme-ng from its start to the end of one command on the same kernel, without KVM."""
-    argv = (program, "--disable-kvm", "--run", str(kernel), "--", "uname", "-r")
+def beside_virtme(root: Path, program: str, name: str, kernel: Path, scratch: Path, *, kvm: bool) -> list[Measure]:
+    """A guest with the kernel `name` of vexci.yaml, booted and restored, up to its first answer; against virtme-ng on that very `kernel`
+    from its start to the end of one command, which is what it is for."""
+    how = () if kvm else ("--disable-kvm",)
     path = f"{Path(program).parent}:{os.environ.get('PATH', os.defpath)}"  # it calls programs that lie beside it
-    return Measure("virtme-ng", (Command(argv, scratch, {"PATH": path}),))
+    virtme = Command((program, *how, "--run", str(kernel), "--", "uname", "-r"), scratch, {"PATH": path})
+    booted, _, _, down = _guest(root, "bench-beside-cold", "--cold", "--kernel", name)
+    restored, _, _, away = _guest(root, "bench-beside-warm", "--kernel", name)
+    return [
+        Measure("boot-beside-virtme-ng", booted, (virtme,), "virtme-ng", down, most=SLOT_ROUNDS),
+        Measure("restore-beside-virtme-ng", restored, after=away, most=SLOT_ROUNDS),
+    ]

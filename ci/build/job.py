@@ -27,7 +27,7 @@ def _silent(_: str) -> None:
 class Job:
     """One artifact for one target. `kernel` is None for a daemon; `say` shows what is going on.
 
-    `spec` is as the feature set and the toolchain have it; `toolchain` is empty for the usual one. `server` are the
+    `spec` is as the feature set, the toolchain and the profile have it; the latter two are empty for the usual ones. `server` are the
     processors that it shares with other builds. `attempt` tells apart the logs of several builds of one artifact in one run.
     `answers` are what build tools said of the tree or of themselves: jobs of one build share them, so that each is asked once.
     """
@@ -40,6 +40,7 @@ class Job:
     say: Callable[[str], None] = field(default=_silent)
     feature_set: str = DEFAULT_SET
     toolchain: str = ""
+    profile: str = ""
     server: JobServer | None = field(default=None, compare=False)
     attempt: str = ""
     answers: dict[str, Any] = field(default_factory=dict, compare=False, repr=False)
@@ -47,7 +48,7 @@ class Job:
     @property
     def variant(self) -> str:
         """What tells it apart from the usual build of the same artifact; empty for that."""
-        return variant(self.feature_set, self.toolchain)
+        return variant(self.feature_set, self.toolchain, self.profile)
 
     @property
     def label(self) -> str:

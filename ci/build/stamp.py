@@ -109,4 +109,5 @@ def artifact(job: Job, output: Path, mark: Stamp, *, reused: bool, target: str, 
         log=str(log.relative_to(job.run.path)),
         feature_set=job.feature_set,
         toolchain=job.toolchain,
+        profile=job.profile,
     )

@@ -76,8 +76,8 @@ def _jobs(session: Session, stage: Stage, cells: list[matrix.Cell], answers: dic
 
 
 def _cell_job(session: Session, cell: matrix.Cell, kernel: KernelTarget | None, answers: dict[str, Any]) -> Job:
-    made = job(session, cell.spec.built_as(cell.feature_set), kernel)
-    return replace(made, feature_set=cell.feature_set, toolchain=cell.toolchain, answers=answers)
+    made = job(session, cell.spec.built_as(cell.feature_set).with_profile(cell.profile), kernel)
+    return replace(made, feature_set=cell.feature_set, toolchain=cell.toolchain, profile=cell.profile, answers=answers)
 
 
 def job(session: Session, spec: ArtifactSpec, kernel: KernelTarget | None) -> Job:
@@ -109,12 +109,13 @@ def _built(session: Session, artifact: Artifact) -> str:
 
 
 def present(session: Session) -> list[Artifact]:
-    """The artifacts of this invocation, else those of the newest record that has any."""
+    """The artifacts of this invocation, else those of the newest record that has any; what ./inv dev built in a hurry is none."""
     if session.artifacts is None:
         for record in reversed(read_records(session.manifest.root)):
             known = [row for stage in record["stages"] if stage["name"] == "build" for row in stage["results"].get("known", [])]
-            if record["artifacts"] or known:
-                session.artifacts = [from_record(row) for row in record["artifacts"]]
+            rows = record["artifacts"]
+            if (rows or known) and not any(row.get("profile") for row in rows):
+                session.artifacts = [from_record(row) for row in rows]
                 session.known = known
                 break
         else:
@@ -154,9 +155,10 @@ def verify(session: Session, *, daemons: bool = False, only: Collection[str] = (
 
 def verify_one(session: Session, stage: Stage, artifact: Artifact) -> list[Check]:
     """All checks of one artifact, judged as the manifest expects them."""
-    spec = session.manifest.artifact(artifact.name).built_as(artifact.feature_set)
+    spec = session.manifest.artifact(artifact.name).built_as(artifact.feature_set).with_profile(artifact.profile)
     kernel = resolve(session, artifact.kernel, stage) if artifact.kernel else None
-    made = replace(job(session, spec, kernel), feature_set=artifact.feature_set, toolchain=artifact.toolchain)
+    made = job(session, spec, kernel)
+    made = replace(made, feature_set=artifact.feature_set, toolchain=artifact.toolchain, profile=artifact.profile)
     now = builders.inputs_hash(made, artifact) if artifact.path.is_file() else ""
     subject = Subject(artifact, spec, kernel, now, session.record.run, session.manifest.release, *(builders.place(made, artifact) or ()))
     return expected.judged(spec, artifact, [*checks.verify(subject), *depth.checks(session, subject, made)])

@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING
 
 from ci import console
 from ci.errors import VexciError
-from ci.model import Verdict
-from ci.pipeline import artifacts, validating
+from ci.model import Artifact, Verdict
+from ci.pipeline import artifacts, guests, validating
 from ci.pipeline.choice import Request, is_asked_for
 from ci.pipeline.matrix import Filter
 from ci.pipeline.pool import Pool
@@ -129,8 +129,9 @@ class Round:
         self._open |= changed
         # The last guest is let go of at once, and the next one comes up while the compilers run.
         self.pool.discard()
+        kept = self._kept()
         with ThreadPoolExecutor(1) as beside:
-            fresh = beside.submit(_problem, self.pool.guest)
+            fresh = beside.submit(_problem, lambda: guests.furnish(self.pool, kept))
             problem = _problem(self._build) or fresh.result()
             if problem is None:
                 # The checks of the files need nothing of the guest, so they run while the suites do.
@@ -146,11 +147,15 @@ class Round:
         console.line(f"            {times}; vm beside build, verify beside validate")
         return verdict
 
+    def _kept(self) -> list[Artifact]:
+        """What stands as the last round left it."""
+        return [artifact for artifact in self.session.artifacts or () if artifact.name not in self._open]
+
     def _build(self) -> None:
-        kept = [artifact for artifact in self.session.artifacts or () if artifact.name not in self._open]
+        kept = self._kept()
         self.session.artifacts = []
         try:
-            artifacts.build(self.session, Filter(only=",".join(sorted(self._open)), kernel=self.pool.spec.kernel))
+            artifacts.build(self.session, Filter(only=",".join(sorted(self._open)), kernel=self.pool.spec.kernel, dev=True))
         finally:
             self.session.artifacts = [*kept, *self.session.artifacts]
 

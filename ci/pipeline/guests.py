@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 from ci import bench as benchmarks
@@ -20,6 +21,7 @@ from ci.pipeline.session import Session
 from ci.process import scratch_file
 from ci.reader import nearest
 from ci.record import plain
+from ci.validate import plan
 from ci.vm.disks import Disk
 from ci.vm.machine import Machine
 
@@ -76,6 +78,27 @@ def tools(pool: Pool) -> list[tuple[ArtifactSpec, Artifact]]:
     return [(spec, artifact) for spec, artifact in for_guest(pool.session, pool.spec.kernel) if not spec.mount]
 
 
+def furnish(pool: Pool, ready: Sequence[Artifact]) -> None:
+    """Start the guest, and put into it what every suite needs of what is `ready`: the tools, and the agent."""
+    machine = pool.guest()
+    plan.install_agent(machine)
+    for artifact in ready:
+        spec = pool.session.manifest.artifact(artifact.name)
+        if not spec.mount:
+            _tool(pool, spec, artifact)
+
+
+def deploy_tools(pool: Pool) -> None:
+    """Every tool is in the pool's guest, each once."""
+    for spec, artifact in tools(pool):
+        _tool(pool, spec, artifact)
+
+
+def _tool(pool: Pool, spec: ArtifactSpec, artifact: Artifact) -> None:
+    if pool.first(f"{artifact.name} {artifact.sha256}"):
+        deployer.deploy(pool.guest(), spec, artifact)
+
+
 def measure(pool: Pool, spec: BenchmarkSpec, *, control: bool = False) -> list[Series]:
     """All systems of one benchmark in the guest, in turn; a system that failed has its reason."""
     if spec.backing == "device":
@@ -101,8 +124,7 @@ def _measure_in(pool: Pool, spec: BenchmarkSpec, *, control: bool, on_device: bo
     machine = pool.guest()
     times = machine.accelerator.patience
     spec = replace(spec, deadline=spec.deadline * times, silence=spec.silence * times)
-    for tool_spec, tool in tools(pool):
-        deployer.deploy(machine, tool_spec, tool)
+    deploy_tools(pool)
     systems = [_system(machine, name, built) for name in spec.systems]
     if on_device:
         systems = [benchmarks.on_device(system, machine.disk(0)) for system in systems]

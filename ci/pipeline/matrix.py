@@ -25,23 +25,26 @@ ALL = "all"
 
 @dataclass(frozen=True)
 class Filter:
-    """What the command line asks for; an empty text is no filter. `daemons` leaves the modules out."""
+    """What the command line asks for; an empty text is no filter. `daemons` leaves the modules out. `dev` builds
+    with the profiles that are quick to compile again."""
 
     only: str = ""
     kernel: str = ""
     features: str = ""
     toolchain: str = ""
     daemons: bool = False
+    dev: bool = False
 
 
 @dataclass(frozen=True)
 class Cell:
-    """One thing to build: names of the manifest. `kernel` is None for a daemon, `toolchain` empty for the usual one."""
+    """One thing to build: names of the manifest. `kernel` is None for a daemon, `toolchain` and `profile` are empty for the usual ones."""
 
     spec: ArtifactSpec
     kernel: str | None
     feature_set: str
     toolchain: str
+    profile: str = ""
 
 
 @dataclass(frozen=True)
@@ -70,7 +73,8 @@ def cells(manifest: Manifest, wanted: Filter) -> list[Cell]:
             continue
         for feature_set in _sets(spec, wanted.features):
             for toolchain in _toolchains(spec, wanted.toolchain):
-                found += [Cell(spec, kernel, feature_set, toolchain) for kernel in _kernels(manifest, spec, wanted.kernel)]
+                profile = spec.dev_profile if wanted.dev else ""
+                found += [Cell(spec, kernel, feature_set, toolchain, profile) for kernel in _kernels(manifest, spec, wanted.kernel)]
     return sorted(found, key=lambda cell: (cell.feature_set != DEFAULT_SET, cell.toolchain != ""))
 
 

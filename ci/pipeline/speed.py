@@ -12,22 +12,22 @@ import tempfile
 import time
 from pathlib import Path
 
-from ci import build, console, errors
+from ci import build, console, errors, kernels
 from ci.bench import available, cycles, editing, extras, machines, overhead, tool
 from ci.bench.editing import Edit
 from ci.errors import InfrastructureError, UsageError
 from ci.images import modules
-from ci.model import KernelTarget, Series, worst
+from ci.model import Accelerator, KernelTarget, Series, worst
 from ci.pipeline import artifacts, benching
 from ci.pipeline.pool import machine_spec, prepare
 from ci.pipeline.session import Session
 from ci.record import Stage
 from ci.samples import LEAST_SAMPLES
-from ci.vm.boot import Boot
 
 SUITE = "tool"
 OVERHEAD = "overhead"
 DEFAULT_ROUNDS = 5
+_UDEV = ("/lib/systemd/systemd-udevd", "/usr/lib/systemd/systemd-udevd", "/sbin/udevd")
 
 
 def bench(session: Session, *, rounds: int, quick: bool = False) -> None:
@@ -48,7 +48,7 @@ def bench(session: Session, *, rounds: int, quick: bool = False) -> None:
             tool.plain_list(root, Path(sys.executable).with_name("invoke"), Path(scratch)),
             tool.no_op_build(root, _plain_builds(session)),
             tool.verification(root),
-            *(_with_guests(session, guests[0], Path(scratch)) if guests else []),
+            *(_with_guests(session, guests[1], Path(scratch)) if guests else []),
         ]
         with console.Progress() as progress, progress.item("the tool itself") as item:
             measured = machines.measure(spec, *guests, root=root, run=run, rounds=count, progress=item.say) if guests else []
@@ -85,18 +85,35 @@ def harness(session: Session, *, rounds: int, quick: bool = False) -> None:
             stage.detail += f", {unsure} not shown: repeat on a quieter machine or with more --rounds"
 
 
-def _with_guests(session: Session, boot: Boot, scratch: Path) -> list[tool.Measure]:
-    """What is timed with guests: a cold boot, a suite in slots, and virtme-ng where it is to be had."""
+def _with_guests(session: Session, accelerator: Accelerator, scratch: Path) -> list[tool.Measure]:
+    """What is timed with guests: a cold boot, a suite in slots, and guests beside virtme-ng's where that is to be had."""
     root = session.manifest.root
     found = [tool.cold_boot(root)]
     suites = [suite for suite in session.manifest.suites if not suite.on_request]
     if suites and (os.cpu_count() or 1) > 1:
         found.append(tool.slots(root, suites[0].name))
-    if not has_9p(session.kernels.get(machine_spec(session).kernel)):
-        console.note("not measured: virtme-ng mounts its root by 9p, which the machine's kernel does not have")
+    kernel = _for_virtme(session)
+    if kernel is None or kernel.image is None:
+        console.note("not measured: virtme-ng mounts its root by 9p, which no kernel has that is here; ./inv kernels --fetch gets others")
+        return found
+    if not any(Path(place).exists() for place in _UDEV):
+        console.note("not measured: virtme-ng finds its ports by udev, which is not installed on this machine (package udev)")
         return found
     virtme = _virtme(root)
-    return [*found, tool.virtme(virtme, boot.kernel, scratch)] if virtme is not None else found
+    if virtme is None:
+        return found
+    return [*found, *tool.beside_virtme(root, virtme, kernel.name, kernel.image, scratch, kvm=accelerator.name == "kvm")]
+
+
+def _for_virtme(session: Session) -> KernelTarget | None:
+    """The first kernel with 9p among those that are here already, the machine's own before others; None where there is none."""
+    own = machine_spec(session).kernel
+    here = [row.name for row in kernels.listing(session.manifest.kernels) if row.state in ("downloaded", "built")]
+    for name in sorted(here, key=lambda name: name != own):
+        kernel = kernels.resolve(session.manifest.kernel(name), say=console.note)
+        if has_9p(kernel):
+            return kernel
+    return None
 
 
 def has_9p(kernel: KernelTarget | None) -> bool:

@@ -18,7 +18,7 @@ from ci.manifest import ArtifactSpec, KernelSpec, SuiteSpec
 from ci.model import Accelerator, Artifact, Case, Evidence, SuiteResult, Verdict, worst
 from ci.pipeline import checkouts, choice
 from ci.pipeline.choice import Item, Request
-from ci.pipeline.guests import for_guest, tools
+from ci.pipeline.guests import deploy_tools, for_guest, tools
 from ci.pipeline.lives import PoolLives
 from ci.pipeline.pool import Pool
 from ci.pipeline.slots import distribute
@@ -154,9 +154,7 @@ class _Work:
         if suite.name == POWER and item.artifact:
             return _run_power(pool, suite, *item.artifact, self._cases, say, ended)
         fresh = pool.guest()
-        for tool_spec, tool in tools(pool):
-            if pool.first(f"{tool.name} {tool.sha256}"):
-                deployer.deploy(fresh, tool_spec, tool)
+        deploy_tools(pool)
         run = pool.session.record.run
         both = suite.name in (*suites.TOGETHER, *suites.BOTH_WAYS)
         subjects = [each for each in for_guest(pool.session, pool.spec.kernel) if each[0].name in suite.artifacts] if both else []

@@ -89,7 +89,7 @@ def _conditions(record: Record) -> dict[str, str]:
 def _artifacts(record: Record) -> dict[str, str]:
     rows = {}
     for row in record["artifacts"]:
-        way = " ".join(str(row.get(name, "")) for name in ("feature_set", "toolchain")).replace("default", "").strip()
+        way = " ".join(str(row.get(name, "")) for name in ("feature_set", "toolchain", "profile")).replace("default", "").strip()
         rows[f"{row['name']} [{row['target']}]{' ' + way if way else ''}"] = str(row["sha256"])[:12]
     return rows
 

@@ -147,10 +147,10 @@ def _why(used: Found) -> str:
 
 def foreign_builds(found: Sequence[Found]) -> list[str]:
     """Sentences about artifacts that the machines did not build alike; empty where all tested the same bytes."""
-    seen: dict[tuple[str, str, str, str], set[str]] = {}
+    seen: dict[tuple[str, ...], set[str]] = {}
     for each in found:
         for row in each.record["artifacts"]:
-            key = (row["name"], row["target"], row.get("feature_set", ""), row.get("toolchain", ""))
+            key = (row["name"], row["target"], row.get("feature_set", ""), row.get("toolchain", ""), row.get("profile", ""))
             seen.setdefault(key, set()).add(row["sha256"][:12])
     return [f"{name} [{target}]: {', '.join(sorted(sums))}" for (name, target, *_), sums in sorted(seen.items()) if len(sums) > 1]
 

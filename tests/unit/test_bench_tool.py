@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from ci.bench import tool
 from ci.bench.tool import Command, Measure, measure, plain_list, times
 from ci.errors import UsageError
 from ci.model import KernelTarget, Series, Verdict
@@ -141,3 +142,15 @@ def test_the_bare_list_is_of_a_tasks_file_that_invoke_accepts(tmp_path: Path) ->
     plain = plain_list(tmp_path, invoke, tmp_path)
     _, series = take(tmp_path, replace(plain, subject=plain.baseline), rounds=1)
     assert series[0].verdict is Verdict.PASS, series[0].failure
+
+
+def test_beside_virtme_ng_stand_guests_with_the_same_kernel_that_go_down_again(tmp_path: Path) -> None:
+    booted, restored = tool.beside_virtme(tmp_path, "/opt/vng", "plain", tmp_path / "vmlinuz", tmp_path, kvm=False)
+    assert booted.baseline[0].argv == ("/opt/vng", "--disable-kvm", "--run", str(tmp_path / "vmlinuz"), "--", "uname", "-r")
+    assert booted.baseline[0].env["PATH"].startswith("/opt:")
+    assert "--cold" in booted.subject[0].argv and "--cold" not in restored.subject[0].argv
+    for each in (booted, restored):
+        name = each.subject[0].argv[-1]
+        assert each.subject[0].argv[1] == "vm.up" and "plain" in each.subject[0].argv
+        assert each.after[0].argv[1:] == ("vm.down", "--name", name)
+    assert "--disable-kvm" not in tool.beside_virtme(tmp_path, "vng", "plain", tmp_path / "k", tmp_path, kvm=True)[0].baseline[0].argv

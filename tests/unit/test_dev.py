@@ -3,13 +3,21 @@
 
 from __future__ import annotations
 
+import json
 import os
 import time
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 
+from ci.pipeline import artifacts
 from ci.pipeline.dev import Saves, is_source
+from ci.pipeline.session import Session
+from ci.record import plain
+from tests.unit.report_records import artifacts as built
 
 pytestmark = pytest.mark.unit
 
@@ -67,3 +75,20 @@ def test_folders_that_come_later_are_watched_and_those_of_builds_are_not(tmp_pat
             (tmp_path / "new/a.c").write_text("int a;\n")
             found = saves.next(0.2)
         assert found is not None and {path.name for path in found[1]} == {"a.c"}
+
+
+def record(root: Path, name: str, rows: object) -> None:
+    """A record of that name with these artifacts."""
+    stages = [{"name": "build", "results": {}}]
+    place = root / ".runs" / name
+    place.mkdir(parents=True)
+    (place / "record.json").write_text(json.dumps({"verdict": "pass", "artifacts": rows, "stages": stages, "process": None}))
+
+
+def test_what_dev_built_in_a_hurry_is_nothing_that_other_commands_take_for_the_build(tmp_path: Path) -> None:
+    usual = built()
+    record(tmp_path, "1", cast(Any, plain(usual)))
+    record(tmp_path, "2", cast(Any, plain([usual[0], replace(usual[1], profile="edit")])))
+    session = cast(Session, SimpleNamespace(artifacts=None, known=[], manifest=SimpleNamespace(root=tmp_path)))
+    assert artifacts.present(session) == usual
+    assert replace(usual[1], profile="edit").label == f"{usual[1].label} edit"

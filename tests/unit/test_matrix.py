@@ -53,6 +53,14 @@ def test_without_a_filter_it_is_the_default_set_for_every_kernel_that_is_not_on_
     assert shown(Filter()) == ["module old default", "module new default", "daemon default", "tool default"]
 
 
+def test_dev_builds_with_the_profile_that_is_quick_to_compile_again_where_there_is_one() -> None:
+    quick = replace(DAEMON, dev_profile="edit")
+    found = matrix.cells(manifest(MODULE, quick, TOOL), Filter(kernel="new", dev=True))
+    assert [(cell.spec.name, cell.profile) for cell in found] == [("module", ""), ("daemon", "edit"), ("tool", "")]
+    assert quick.with_profile("edit").profile == "edit" and quick.with_profile("") == quick
+    assert all(cell.profile == "" for cell in matrix.cells(manifest(MODULE, quick, TOOL), Filter(kernel="new")))
+
+
 @pytest.mark.parametrize(
     ("wanted", "cells"),
     [
