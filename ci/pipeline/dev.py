@@ -10,12 +10,12 @@ import queue
 import re
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ci import console
+from ci import console, process
 from ci.errors import VexciError
 from ci.model import Artifact, Verdict
 from ci.pipeline import artifacts, guests, validating
@@ -130,7 +130,7 @@ class Round:
         # The last guest is let go of at once, and the next one comes up while the compilers run.
         self.pool.discard()
         kept = self._kept()
-        with ThreadPoolExecutor(1) as beside:
+        with one_beside() as beside:
             fresh = beside.submit(_problem, lambda: guests.furnish(self.pool, kept))
             problem = _problem(self._build) or fresh.result()
             if problem is None:
@@ -168,6 +168,18 @@ class Round:
         for name in sorted(self._open):
             if any(name in suite.artifacts and is_asked_for(suite, asked) for suite in defined):
                 validating.validate(self.pool, Request(asked, name, kernel=self.pool.spec.kernel))
+
+
+@contextmanager
+def one_beside() -> Iterator[Executor]:
+    """One more thread; what ends the round, as Ctrl-C does, also ends the program that it waits for."""
+    process.cancelled.clear()
+    with ThreadPoolExecutor(1) as beside:
+        try:
+            yield beside
+        except BaseException:
+            process.cancelled.set()
+            raise
 
 
 def _problem(work: Callable[[], object]) -> VexciError | None:

@@ -13,8 +13,10 @@ from typing import Any, cast
 
 import pytest
 
+from ci import process
+from ci.errors import Interrupted
 from ci.pipeline import artifacts
-from ci.pipeline.dev import Saves, is_source
+from ci.pipeline.dev import Saves, is_source, one_beside
 from ci.pipeline.session import Session
 from ci.record import plain
 from tests.unit.report_records import artifacts as built
@@ -92,3 +94,16 @@ def test_what_dev_built_in_a_hurry_is_nothing_that_other_commands_take_for_the_b
     session = cast(Session, SimpleNamespace(artifacts=None, known=[], manifest=SimpleNamespace(root=tmp_path)))
     assert artifacts.present(session) == usual
     assert replace(usual[1], profile="edit").label == f"{usual[1].label} edit"
+
+
+def test_ctrl_c_does_not_wait_for_the_program_that_runs_beside(tmp_path: Path) -> None:
+    begin = time.monotonic()
+    log = tmp_path / "log"
+    with pytest.raises(Interrupted, match="SIGINT"), one_beside() as beside:
+        told = beside.submit(process.run, ["sh", "-c", "echo begun; exec sleep 60"], limits=process.Limits(120), log=log)
+        while not (log.exists() and log.read_text()):
+            assert not told.done() and time.monotonic() < begin + 20
+            time.sleep(0.02)
+        raise Interrupted("SIGINT")
+    assert isinstance(told.exception(), Interrupted)
+    assert time.monotonic() < begin + 40
