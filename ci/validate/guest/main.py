@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The agent's commands: `run PLAN.json` runs a suite, `keep STATUS LOG ARGV…` is a daemon's parent, `work OPTIONS` is the crash
-suite's workload, `differ …` the guest's part of the suite differential."""
+"""The agent's commands: `run PLAN.json` runs a suite, `work OPTIONS` is the crash suite's workload, `differ …` the guest's part of
+the suite differential."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
-from . import mounts, product
+from . import mounts
 from .context import Plan
 from .engine import Table, run_suite
 from .machine import mark, throwaway
@@ -30,8 +30,6 @@ def main(arguments: list[str]) -> int:
     os.environ["VEXCI_AGENT"] = str(Path(sys.argv[0]).absolute())
     if arguments[:1] == ["run"] and len(arguments) == 2:
         return _run(Plan.parse(Path(arguments[1]).read_text(encoding="utf-8")))
-    if arguments[:1] == ["keep"] and len(arguments) >= 4:
-        return product.keep(arguments[1], arguments[2], arguments[3:])
     if arguments[:1] == ["work"] and len(arguments) == 2:
         from . import worker
 
@@ -40,7 +38,7 @@ def main(arguments: list[str]) -> int:
         from . import differ
 
         return differ.main(arguments[1:])
-    sys.stderr.write("usage: agent run PLAN | agent keep STATUS LOG ARGV... | agent work OPTIONS | agent differ STEP REQUEST\n")
+    sys.stderr.write("usage: agent run PLAN | agent work OPTIONS | agent differ STEP REQUEST\n")
     return 2
 
 
@@ -61,7 +59,7 @@ def _run(plan: Plan) -> int:
 
 
 def _table(plan: Plan) -> Table:
-    """The suite's cases. Its module is loaded here: what `keep` does not need would make a daemon wait."""
+    """The suite's cases. Its module is loaded here: a suite need not wait for the code of the others."""
     if plan.suite not in SUITES:
         raise ValueError(f"the agent has no suite '{plan.suite}'")
     module = importlib.import_module(f".{plan.suite}", __package__)

@@ -9,7 +9,6 @@ import os
 import re
 import signal
 import subprocess
-import sys
 import time
 from typing import Any
 
@@ -184,15 +183,7 @@ def _start_daemon(t: Context) -> None:
         if os.path.exists(leftover):
             os.unlink(leftover)
     t.op(f"start {' '.join(plan.mount)}")
-    keeper = [sys.executable, os.environ["VEXCI_AGENT"], "keep", plan.daemon_status, plan.daemon_log, *plan.mount]
-    subprocess.Popen(
-        keeper,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-        env=environment(plan),
-    )
+    _keep_apart(plan)
     t.until(f"{plan.mount[0]} has started", lambda: bool(status(plan)))
     facts = status(plan)
     if "error" in facts:
@@ -208,18 +199,31 @@ def _start_daemon(t: Context) -> None:
         raise Failed(f"{plan.mount[0]} ended with {describe(status(plan)['code'])} instead of serving the mount{log_tail(plan)}")
 
 
-def keep(status_file: str, log_file: str, argv: list[str]) -> int:
-    """Be a daemon's parent: note its id, wait, note how it ended. Its output goes to a file (P2)."""
-    with open(log_file, "ab") as output:
+def _keep_apart(plan: Plan) -> None:
+    """Keep the daemon in a process of its own session: a fork of this one, for another Python takes a second to start under emulation."""
+    if os.fork() == 0:
         try:
-            process = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=output, stderr=output)
+            os.setsid()
+            nothing = os.open(os.devnull, os.O_RDWR)
+            for stream in (0, 1, 2):
+                os.dup2(nothing, stream)
+            os.closerange(3, os.sysconf("SC_OPEN_MAX"))  # the case's own pipe among them: its end is what the agent waits for
+            _keep(plan)
+        finally:
+            os._exit(0)  # whatever happened: the case goes on in the other process alone
+
+
+def _keep(plan: Plan) -> None:
+    """Be the daemon's parent: note its id, wait, note how it ended. Its output goes to a file (P2)."""
+    with open(plan.daemon_log, "ab") as output:
+        try:
+            process = subprocess.Popen(plan.mount, stdin=subprocess.DEVNULL, stdout=output, stderr=output, env=environment(plan))
         except OSError as error:
-            _note(status_file, {"error": str(error)})
-            return 1
-    _note(status_file, {"pid": process.pid})
+            _note(plan.daemon_status, {"error": str(error)})
+            return
+    _note(plan.daemon_status, {"pid": process.pid})
     code = process.wait()
-    _note(status_file, {"pid": process.pid, "code": code, "ended": time.time()})
-    return 0
+    _note(plan.daemon_status, {"pid": process.pid, "code": code, "ended": time.time()})
 
 
 def _note(path: str, facts: dict[str, Any]) -> None:
