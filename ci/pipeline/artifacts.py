@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -28,10 +28,13 @@ from ci.verify.subject import Subject
 EVERYTHING = Filter()
 
 
-def build(session: Session, wanted: Filter = EVERYTHING, *, twice: bool = False) -> list[Artifact]:
+def build(
+    session: Session, wanted: Filter = EVERYTHING, *, twice: bool = False, made: Callable[[Artifact], None] = lambda _: None
+) -> list[Artifact]:
     """Build the cells of the matrix that are asked for; one failure does not stop the others.
 
-    With `twice` each is then built from nothing in two other folders, and must come out the same.
+    With `twice` each is then built from nothing in two other folders, and must come out the same. `made` hears of each as soon as it
+    is there, in any thread.
     """
     cells = matrix.cells(session.manifest, wanted)
     said: dict[str, Any] = {}
@@ -42,6 +45,7 @@ def build(session: Session, wanted: Filter = EVERYTHING, *, twice: bool = False)
         todo = matrix.possible(_jobs(session, stage, cells, said), wanted)
 
         def finished(job: Job, artifact: Artifact) -> str:
+            made(artifact)
             provenance.write(session, stage, job, artifact)
             return _built(session, artifact)
 

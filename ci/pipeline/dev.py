@@ -131,8 +131,13 @@ class Round:
         self.pool.discard()
         kept = self._kept()
         with one_beside() as beside:
-            fresh = beside.submit(_problem, lambda: guests.furnish(self.pool, kept))
-            problem = _problem(self._build) or fresh.result()
+            deployed = [beside.submit(_problem, lambda: guests.furnish(self.pool, kept))]
+
+            def made(artifact: Artifact) -> None:
+                deployed.append(beside.submit(_problem, lambda: guests.bring(self.pool, artifact)))
+
+            problem = _problem(lambda: self._build(made))
+            problem = next(filter(None, [problem, *(each.result() for each in deployed)]), None)
             if problem is None:
                 # The checks of the files need nothing of the guest, so they run while the suites do.
                 checked = beside.submit(_problem, self._verify)
@@ -151,11 +156,11 @@ class Round:
         """What stands as the last round left it."""
         return [artifact for artifact in self.session.artifacts or () if artifact.name not in self._open]
 
-    def _build(self) -> None:
+    def _build(self, made: Callable[[Artifact], None]) -> None:
         kept = self._kept()
         self.session.artifacts = []
         try:
-            artifacts.build(self.session, Filter(only=",".join(sorted(self._open)), kernel=self.pool.spec.kernel, dev=True))
+            artifacts.build(self.session, Filter(only=",".join(sorted(self._open)), kernel=self.pool.spec.kernel, dev=True), made=made)
         finally:
             self.session.artifacts = [*kept, *self.session.artifacts]
 

@@ -12,7 +12,7 @@ from ci import deploy as deployer
 from ci.bench.system import System
 from ci.errors import UsageError
 from ci.manifest import ArtifactSpec, BenchmarkSpec
-from ci.model import Artifact, Deployment, Series, Verdict
+from ci.model import Artifact, Deployment, Kind, Series, Verdict
 from ci.pipeline import artifacts
 from ci.pipeline.matrix import Filter
 from ci.pipeline.measuring import measuring
@@ -79,24 +79,30 @@ def tools(pool: Pool) -> list[tuple[ArtifactSpec, Artifact]]:
 
 
 def furnish(pool: Pool, ready: Sequence[Artifact]) -> None:
-    """Start the guest, and put into it what every suite needs of what is `ready`: the tools, and the agent."""
-    machine = pool.guest()
-    plan.install_agent(machine)
+    """Start the guest, and put into it what every suite needs of what is `ready`: the agent, and the tools."""
+    plan.install_agent(pool.guest())
     for artifact in ready:
-        spec = pool.session.manifest.artifact(artifact.name)
-        if not spec.mount:
-            _tool(pool, spec, artifact)
+        if not pool.session.manifest.artifact(artifact.name).mount:
+            bring(pool, artifact)
+
+
+def bring(pool: Pool, artifact: Artifact) -> None:
+    """Deploy one that has just been built, where the guest can run it."""
+    if artifact.kernel in (None, pool.spec.kernel):
+        spec = pool.session.manifest.artifact(artifact.name).built_as(artifact.feature_set)
+        once(pool, spec, artifact)
+
+
+def once(pool: Pool, spec: ArtifactSpec, artifact: Artifact) -> None:
+    """Deploy it to the pool's guest. What is no module stays there as it is; a module may have been unloaded since the last time."""
+    if artifact.kind is Kind.KERNEL_MODULE or pool.first(f"{artifact.name} {artifact.sha256}"):
+        deployer.deploy(pool.guest(), spec, artifact)
 
 
 def deploy_tools(pool: Pool) -> None:
     """Every tool is in the pool's guest, each once."""
     for spec, artifact in tools(pool):
-        _tool(pool, spec, artifact)
-
-
-def _tool(pool: Pool, spec: ArtifactSpec, artifact: Artifact) -> None:
-    if pool.first(f"{artifact.name} {artifact.sha256}"):
-        deployer.deploy(pool.guest(), spec, artifact)
+        once(pool, spec, artifact)
 
 
 def measure(pool: Pool, spec: BenchmarkSpec, *, control: bool = False) -> list[Series]:

@@ -17,6 +17,7 @@ from ci.model import Accelerator
 from ci.pipeline import artifacts
 from ci.pipeline.session import Session
 from ci.reader import nearest
+from ci.validate import plan
 from ci.vm import accel, prune
 from ci.vm import guest as guests
 from ci.vm.boot import Boot
@@ -68,7 +69,7 @@ def prepare(session: Session, spec: MachineSpec, *, require_kvm: bool) -> tuple[
         console.line(stage.detail)
     words = (files.command_line, image.disk, image.name, kernel.release)
     patience = session.manifest.kernel(spec.kernel).patience
-    boot = Boot(files.kernel, files.initrd, files.modules, *words, cloud=image.cloud, patience=patience)
+    boot = Boot(files.kernel, files.initrd, files.modules, *words, cloud=image.cloud, patience=patience, provision=plan.provision())
     return boot, accelerator
 
 

@@ -10,7 +10,6 @@ from dataclasses import replace
 from functools import partial
 
 from ci import console, errors
-from ci import deploy as deployer
 from ci import validate as suites
 from ci.board import Board
 from ci.errors import InfrastructureError, Interrupted, ProductFailure
@@ -18,7 +17,7 @@ from ci.manifest import ArtifactSpec, KernelSpec, SuiteSpec
 from ci.model import Accelerator, Artifact, Case, Evidence, SuiteResult, Verdict, worst
 from ci.pipeline import checkouts, choice
 from ci.pipeline.choice import Item, Request
-from ci.pipeline.guests import deploy_tools, for_guest, tools
+from ci.pipeline.guests import deploy_tools, for_guest, once, tools
 from ci.pipeline.lives import PoolLives
 from ci.pipeline.pool import Pool
 from ci.pipeline.slots import distribute
@@ -159,7 +158,7 @@ class _Work:
         both = suite.name in (*suites.TOGETHER, *suites.BOTH_WAYS)
         subjects = [each for each in for_guest(pool.session, pool.spec.kernel) if each[0].name in suite.artifacts] if both else []
         for spec, artifact in subjects or ([item.artifact] if item.artifact else []):
-            deployer.deploy(fresh, spec, artifact)
+            once(pool, spec, artifact)
         if suite.name in adapters.ADAPTERS:
             suite = checkouts.deploy(pool, suite)
         if suite.name in suites.TOGETHER:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import secrets
+import shlex
 from collections.abc import Sequence
 
 from ci import identity
@@ -14,6 +15,7 @@ from ci.manifest import ArtifactSpec, SuiteSpec
 from ci.model import Artifact, Kind
 from ci.process import scratch_file
 from ci.validate import bundle
+from ci.vm.boot import Provision
 
 AGENT_FOLDER = "/opt/vexci/agent"
 MOUNT_FOLDER = "/mnt/vexci"
@@ -41,16 +43,32 @@ def install_agent(machine: Guest) -> str:
     It is unpacked, because Python keeps what it has compiled of files, but not of an archive: under emulation to compile the agent takes
     seconds, and it starts for each suite and each mount of a daemon.
     """
-    data = bundle.agent()
-    folder = f"{AGENT_FOLDER}/{bundle.agent_name(data)}"
+    data, folder = _bundle()
     if machine.run(["test", "-e", f"{folder}/{bundle.ENTRY}"], deadline=COMMAND_SECONDS).returncode != 0:
         local = scratch_file("agent.zip")
         local.write_bytes(data)
         machine.put(local, f"{folder}.zip")
-        unpacked = machine.run(["python3", "-m", "zipfile", "-e", f"{folder}.zip", folder], deadline=COMMAND_SECONDS)
+        unpacked = machine.run(_unpack(folder), deadline=COMMAND_SECONDS)
         if unpacked.returncode != 0:
             raise InfrastructureError(f"the guest cannot unpack the agent: {unpacked.stderr.strip()[-200:]}")
     return folder
+
+
+def provision() -> Provision:
+    """The agent as guests that are restored from memory have it: unpacked, compiled, and read once."""
+    data, folder = _bundle()
+    ready = f"{shlex.join(_unpack(folder))} && python3 -m compileall -q {folder} && cat $(find {folder} -name '*.pyc') > /dev/null"
+    return Provision(data, f"{folder}.zip", ("sh", "-c", ready))
+
+
+def _bundle() -> tuple[bytes, str]:
+    """The agent, and the folder that these bytes have in a guest."""
+    data = bundle.agent()
+    return data, f"{AGENT_FOLDER}/{bundle.agent_name(data)}"
+
+
+def _unpack(folder: str) -> list[str]:
+    return ["python3", "-m", "zipfile", "-e", f"{folder}.zip", folder]
 
 
 def make(

@@ -8,6 +8,16 @@ from pathlib import Path
 
 
 @dataclass(frozen=True)
+class Provision:
+    """A file that every guest is going to be given: a guest that is kept for others to be restored from has it already, as it is after
+    the command `argv` has made it ready."""
+
+    data: bytes
+    path: str
+    argv: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class Boot:
     """Direct kernel boot. `disk` (raw) is never written: a guest gets an overlay. `modules` (raw) is mounted read-only.
 
@@ -26,3 +36,4 @@ class Boot:
     failed: str = "vexci-init: FAILED"
     cloud: bool = False
     patience: float = 1.0
+    provision: Provision | None = None

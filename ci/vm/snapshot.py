@@ -19,14 +19,14 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
-from ci import leftovers, store
+from ci import leftovers, process, store
 from ci.errors import InfrastructureError
 from ci.manifest import MachineSpec
 from ci.model import Accelerator
 from ci.vm import console, disks, door, inside, registry
 from ci.vm.accel import cpu_model, qemu_program
 from ci.vm.agent import __file__ as libvirt_side
-from ci.vm.boot import Boot
+from ci.vm.boot import Boot, Provision
 from ci.vm.channel import Lost, Running
 from ci.vm.domain import DomainFacts, domain_xml
 from ci.vm.driver import PRIVATE
@@ -83,10 +83,11 @@ def key(spec: MachineSpec, boot: Boot, accelerator: Accelerator) -> str:
         ram=nowhere,
         incoming=True,
     )
+    given = [str(boot.provision)] if boot.provision else []
     inputs = (boot.kernel, boot.initrd, boot.modules, boot.disk, qemu_program().resolve())
     code = [Path(module).read_text() for module in (inside.__file__, libvirt_side)]
     machine = (os.uname().release, cpu_model(), os.uname().machine)
-    return store.sha256_text(_VERSION, domain_xml(facts), *map(_stamp, inputs), *code, _WARM_UP, *machine)[:32]
+    return store.sha256_text(_VERSION, domain_xml(facts), *map(_stamp, inputs), *code, _WARM_UP, *given, *machine)[:32]
 
 
 def _stamp(path: Path) -> str:
@@ -153,7 +154,7 @@ def _make(spec: MachineSpec, boot: Boot, accelerator: Accelerator, folder: Path,
         machine = starter.start(folder / "console.log", None)
         stack.callback(machine.close)
         try:
-            _save(machine, folder)
+            _save(machine, folder, boot.provision)
             copy_sparse(ram, folder / "memory")
         except (Lost, Refused, InfrastructureError) as error:
             raise NotKept(f"no memory snapshot can be made of this guest: {error}", hint=console.tail(folder / "console.log")) from error
@@ -202,9 +203,11 @@ def _pieces(descriptor: int) -> Iterator[tuple[int, bytes]]:
         place += _PIECE
 
 
-def _save(machine: Machine, folder: Path) -> None:
+def _save(machine: Machine, folder: Path, provision: Provision | None) -> None:
     """From a guest that answers over SSH to its state on disk, and its end."""
     assert isinstance(machine.link, SshLink)
+    if provision is not None:
+        _provide(machine, provision)
     port = door.start_agent(machine.link, machine.facts.port_socket, deadline=_STEP_SECONDS)
     try:
         _run(port, ["sh", "-c", _WARM_UP])
@@ -214,6 +217,13 @@ def _save(machine: Machine, folder: Path) -> None:
         machine.save(folder / "state")
     finally:
         port.close()
+
+
+def _provide(machine: Machine, provision: Provision) -> None:
+    local = process.scratch_file("provision")
+    local.write_bytes(provision.data)
+    machine.put(local, provision.path)
+    machine.run(list(provision.argv), deadline=_STEP_SECONDS, check=True)
 
 
 def _check_clock(port: Port) -> None:
