@@ -115,9 +115,13 @@ def _arrived(machine: Guest, artifact: Artifact, path: str, module: str, seen: _
     again = _look(machine, "" if there else path, module)
     if there:
         return replace(again, sha256=seen.sha256)
-    if again.sha256 != artifact.sha256:
-        raise InfrastructureError(f"{path} is in the guest with sha256 {again.sha256 or '(no file)'}, sent was {artifact.sha256}")
+    _require_sent(artifact, path, again.sha256)
     return again
+
+
+def _require_sent(artifact: Artifact, path: str, sha256: str) -> None:
+    if sha256 != artifact.sha256:
+        raise InfrastructureError(f"{path} is in the guest with sha256 {sha256 or '(no file)'}, sent was {artifact.sha256}")
 
 
 def _deploy_module(machine: Guest, spec: ArtifactSpec, artifact: Artifact, path: str, before: _Seen, tell: Say) -> Deployment:
@@ -173,10 +177,12 @@ def _deploy_daemon(machine: Guest, spec: ArtifactSpec, artifact: Artifact, path:
         message = f"the guest still runs another build of {artifact.path.name}: process {pid} has sha256 {sha}; built {artifact.sha256}"
         raise ProductFailure(message, hint="unmount it, or use a fresh guest")
     says = _ask(machine, spec, path)
-    if seen.sha256 != artifact.sha256:
-        seen = _arrived(machine, artifact, path, "", seen)
+    there = seen.sha256
+    if there != artifact.sha256:
+        there = _output(machine, ["sha256sum", path]).partition(" ")[0]
+        _require_sent(artifact, path, there)
     kind = f"sha256 of the file that answers '{says}'"
-    return Deployment(artifact.name, artifact.sha256, path, artifact.sha256, seen.sha256, kind)
+    return Deployment(artifact.name, artifact.sha256, path, artifact.sha256, there, kind)
 
 
 def _ask(machine: Guest, spec: ArtifactSpec, path: str) -> str:

@@ -154,10 +154,12 @@ def command(job: Job) -> list[str]:
 
 
 def target_folder(job: Job) -> Path | None:
-    """Cargo's target folder where it is not the package's own: one for each feature set, which all binaries of a package share."""
-    if job.feature_set == DEFAULT_SET:
+    """Cargo's target folder where it is not the package's own: one for each feature set, which all binaries of a package share. With a
+    profile of its own one for each choice of features, so that these are built beside each other: cargo works in a folder alone."""
+    if job.feature_set == DEFAULT_SET and not job.profile:
         return None
-    return job.root / ".build" / "cargo" / f"{job.spec.folder.name}-{store.sha256_text(str(job.spec.folder))[:8]}" / job.feature_set
+    name = f"{job.profile}-{store.sha256_text(*job.spec.features)[:8]}" if job.profile else job.feature_set
+    return job.root / ".build" / "cargo" / f"{job.spec.folder.name}-{store.sha256_text(str(job.spec.folder))[:8]}" / name
 
 
 def _place(job: Job) -> list[str]:

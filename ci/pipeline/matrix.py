@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 
 from ci import build as builders
 from ci import console, parallel, process
+from ci.build import cargo
 from ci.build.job import Job
 from ci.errors import UsageError, VexciError
 from ci.manifest import ArtifactSpec, Manifest
@@ -167,7 +168,7 @@ def run(todo: Sequence[Job], finished: Callable[[Job, Artifact], str]) -> list[A
 
 
 def _place(job: Job, number: int) -> object:
-    return (job.spec.folder, job.feature_set) if job.spec.builder == "cargo" else number
+    return (job.spec.folder, cargo.target_folder(job)) if job.spec.builder == "cargo" else number
 
 
 def _build(job: Job, finished: Callable[[Job, Artifact], str]) -> Answer:

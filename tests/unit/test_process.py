@@ -131,3 +131,12 @@ def test_a_signal_between_the_birth_of_a_process_and_our_note_of_it_waits(tmp_pa
         for number, handler in previous.items():
             signal.signal(number, handler)
     assert set(psutil.Process().children()) <= before
+
+
+def test_what_gives_way_is_nice_itself_and_as_a_session(tmp_path: Path) -> None:
+    with process.gently(), process.started(["sleep", "30"], stdout=tmp_path / "log") as child:
+        assert os.getpriority(os.PRIO_PROCESS, child.pid) == 19
+        group = Path(f"/proc/{child.pid}/autogroup")
+        assert not group.exists() or group.read_text().endswith(" nice 19\n")
+    with process.started(["sleep", "30"], stdout=tmp_path / "log") as child:
+        assert os.getpriority(os.PRIO_PROCESS, child.pid) == os.getpriority(os.PRIO_PROCESS, 0)
