@@ -15,7 +15,7 @@ from ci import verify as checks
 from ci.build.job import Job
 from ci.errors import ProductFailure, UsageError
 from ci.manifest import ArtifactSpec
-from ci.model import Artifact, Check, KernelTarget, Kind, Verdict
+from ci.model import DEFAULT_SET, Artifact, Check, KernelTarget, Kind, Verdict
 from ci.pipeline import budget, depth, expected, matrix, provenance
 from ci.pipeline import twice as reproducibility
 from ci.pipeline.matrix import Filter
@@ -46,7 +46,8 @@ def build(
 
         def finished(job: Job, artifact: Artifact) -> str:
             made(artifact)
-            provenance.write(session, stage, job, artifact)
+            if not job.profile:  # what never ships needs no papers
+                provenance.write(session, stage, job, artifact)
             return _built(session, artifact)
 
         answers = matrix.run(todo, finished)
@@ -155,6 +156,14 @@ def verify(session: Session, *, daemons: bool = False, only: Collection[str] = (
             raise ProductFailure(f"{first.subject}: {first.id} {first.name}: {first.detail}{more}")
         stage.detail = f"{len(stage.checks)} checks of {len(looked_at)} artifacts"
     return stage.checks
+
+
+def look_ahead(session: Session, names: Collection[str]) -> None:
+    """Have the static checkers look at crates as ./inv dev builds them, before they are built: the stage verify then has the answers."""
+    for spec in session.manifest.artifacts:
+        if spec.name in names and spec.builder == "cargo" and spec.findings:
+            made = job(session, spec.built_as(DEFAULT_SET).with_profile(spec.dev_profile), None)
+            depth.look(replace(made, profile=spec.dev_profile))
 
 
 def verify_one(session: Session, stage: Stage, artifact: Artifact) -> list[Check]:

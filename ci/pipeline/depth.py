@@ -29,10 +29,14 @@ def static(session: Session, subject: Subject, made: Job) -> list[Check]:
         return (
             [] if _covered(session, subject.spec) else [subject.skip("V11", "static checkers", "the manifest asks for none ('findings:')")]
         )
-    said = replace(made, say=lambda text: console.note(f"{made.label}: {text}"))
-    looked = analysis.analyse(said, list(budgets), lambda: checkpatch.script(console.note))
-    rows = zip(budgets.items(), looked, strict=True)
+    rows = zip(budgets.items(), look(made), strict=True)
     return [c for (name, budget), each in rows for c in findings.checks(subject, name, budget, [(m.place, m.text) for m in each.findings])]
+
+
+def look(made: Job) -> list[analysis.Analysis]:
+    """What each of the checkers that the manifest asks for finds in the sources of a build."""
+    said = replace(made, say=lambda text: console.note(f"{made.label}: {text}"))
+    return analysis.analyse(said, [name for name, _ in made.spec.findings], lambda: checkpatch.script(console.note))
 
 
 def _covered(session: Session, spec: ArtifactSpec) -> bool:

@@ -120,7 +120,8 @@ class Round:
 
     def __init__(self, session: Session, *, require_kvm: bool, slots: int) -> None:
         self.session = session
-        self.pool = Pool(session, require_kvm=require_kvm, slots=slots, name=NAME)
+        # Compilers and checkers run beside the guests: a guest with more processors than they leave it waits for each of its own.
+        self.pool = Pool(session, require_kvm=require_kvm, slots=slots, name=NAME, beside=1)
         self._open = {spec.name for spec in session.manifest.artifacts}
 
     def run(self, changed: set[str], saved: float) -> Verdict:
@@ -130,7 +131,8 @@ class Round:
         # The last guest is let go of at once, and the next one comes up while the compilers run.
         self.pool.discard()
         kept = self._kept()
-        with one_beside() as beside:
+        with one_beside() as checker, one_beside() as beside:
+            checker.submit(self._look_ahead)
             deployed = [beside.submit(_problem, lambda: guests.furnish(self.pool, kept))]
 
             def made(artifact: Artifact) -> None:
@@ -138,6 +140,8 @@ class Round:
 
             problem = _problem(lambda: self._build(made))
             problem = next(filter(None, [problem, *(each.result() for each in deployed)]), None)
+            if problem is not None:
+                process.cancelled.set()  # nobody waits for the checkers any more
             if problem is None:
                 # The checks of the files need nothing of the guest, so they run while the suites do.
                 checked = beside.submit(_problem, self._verify)
@@ -163,6 +167,11 @@ class Round:
             artifacts.build(self.session, Filter(only=",".join(sorted(self._open)), kernel=self.pool.spec.kernel, dev=True), made=made)
         finally:
             self.session.artifacts = [*kept, *self.session.artifacts]
+
+    def _look_ahead(self) -> None:
+        """What this raises is raised again when the stage verify asks the same."""
+        with process.gently():
+            artifacts.look_ahead(self.session, self._open)
 
     def _verify(self) -> None:
         with process.gently():  # a file system in user space and who uses it need a processor each

@@ -76,7 +76,8 @@ def prepare(session: Session, spec: MachineSpec, *, require_kvm: bool) -> tuple[
 class Pool:
     """Hands out a healthy guest, restored from memory unless `cold`. With `kept` it is the running guest of that name, which
     is never replaced. `image` takes the place of the machine's. `disks` are for its guests, one after the other, and not for those of
-    other slots. With `core` the diagnosis of a hang holds the guest's memory."""
+    other slots. With `core` the diagnosis of a hang holds the guest's memory. So many other things as `beside` says want
+    the processors like a slot."""
 
     def __init__(
         self,
@@ -92,11 +93,13 @@ class Pool:
         name: str = "",
         disks: Sequence[Disk] = (),
         core: bool = False,
+        beside: int = 0,
     ) -> None:
         self.session = session
         self.kept = kept
         self.slots = slots
-        self.spec = in_slots(machine_spec(session, machine, kernel or (kernel_of_guest(session, kept) if kept else "")), slots)
+        spec = machine_spec(session, machine, kernel or (kernel_of_guest(session, kept) if kept else ""))
+        self.spec = in_slots(spec, slots + beside)
         if image:
             self.spec = replace(self.spec, image=session.manifest.image(image).name)
         self._name = name or self.spec.name
@@ -104,6 +107,7 @@ class Pool:
         self._cold = cold
         self._disks = tuple(disks)
         self._core = core
+        self._beside = beside
         self._boots: dict[str, tuple[Boot, Accelerator]] = {}  # by kernel, shared with the pools made from this one
         self._stack = ExitStack()
         self._machine: Machine | None = None
@@ -155,6 +159,7 @@ class Pool:
             kernel=kernel or self.spec.kernel,
             cold=self._cold,
             slots=self.slots,
+            beside=self._beside,
             core=core,
             name=f"{self._name}-{name}",
             disks=disks,
