@@ -19,7 +19,6 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
@@ -29,12 +28,13 @@ import psutil
 from ci import leftovers
 from ci.errors import Hang, InfrastructureError, Interrupted, UsageError
 from ci.flood import Flood
+from ci.gentle import gently as gently
+from ci.gentle import give_way
 from ci.signals import Signals as Signals
 from ci.signals import cancelled as cancelled
 from ci.signals import signals as signals
 
 POLL_SECONDS = 0.05
-_NICEST = 19
 # A look at a whole tree reads /proc of every process on the machine: of the watcher's time it may take one part in so many.
 TREE_SHARE = 20
 KILL_GRACE_SECONDS = 3.0
@@ -160,31 +160,6 @@ class Limits:
     processes: int | None = None
 
 
-# Whether what this thread starts gives way to everything else.
-_gentle: ContextVar[bool] = ContextVar("gentle", default=False)
-
-
-@contextmanager
-def gently() -> Iterator[None]:
-    """What this thread starts in the body takes the processors only where nobody else wants them: a guest beside it is not slowed down."""
-    token = _gentle.set(True)
-    try:
-        yield
-    finally:
-        _gentle.reset(token)
-
-
-def _give_way(pid: int) -> None:
-    """By the niceness of the process, and where sessions share the processors as sessions (sched(7), autogroup) by that of its own."""
-    try:
-        os.setpriority(os.PRIO_PROCESS, pid, _NICEST)
-        group = Path(f"/proc/{pid}/autogroup")
-        if group.exists():
-            group.write_text(f"{_NICEST}\n")
-    except ProcessLookupError:
-        return  # it has ended already
-
-
 @contextmanager
 def started(
     argv: Sequence[str | Path],
@@ -204,8 +179,7 @@ def started(
         with signals.held(), open(stdout, "ab") as out, open(stderr or stdout, "ab") as err:
             process = _born([str(word) for word in argv], out, err, cwd, env, pass_fds)
             stack.enter_context(_ended_with_us(process))
-        if _gentle.get():
-            _give_way(process.pid)
+        give_way(process.pid)
         yield process
 
 
