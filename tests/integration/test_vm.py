@@ -26,7 +26,7 @@ pytestmark = pytest.mark.integration
 
 def test_an_accelerator_counts_only_where_a_kernel_was_seen_to_run(tmp_path: Path) -> None:
     kernel = boot().kernel
-    works, reason = accel.probe(kernel, "tcg", "max", deadline=60)
+    works, reason = accel.probe(kernel, "tcg", "max", deadline=180)
     assert works and "a real boot under TCG ran to the kernel's search for its root" in reason
     works, reason = accel.probe(kernel, "tcg", "max", deadline=0.5)
     assert not works and "within 0.5 s" in reason
