@@ -104,14 +104,15 @@ def _fio(name: str, words: list[str]) -> Callable[[Context], None]:
 
 
 def _stressor(name: str, seconds: float) -> Callable[[Context], None]:
-    """The stressor for so long; where it has not come to the end of one operation by then, for a third of what a command may take."""
+    """The stressor for so long; where it has not come to the end of one operation by then, until it has, for a third of what a command
+    may take."""
 
     def body(t: Context) -> None:
         folder = t.path(f"stress-ng-{name}")
         os.mkdir(folder)
-        count = 0
-        for limit in (seconds, t.plan.operation_deadline / 3):
-            count = count or _stress(t, name, folder, max(1, round(limit)))
+        count = _stress(t, name, folder, seconds)
+        if not count:
+            count = _stress(t, name, folder, t.plan.operation_deadline / 3, f"--{name}-ops", "1")
         t.must(["rm", "-rf", folder])
         t.detail = f"{count} operations"
         t.check(count > 0, f"stress-ng --{name} exits 0 and has not done one operation")
@@ -119,10 +120,11 @@ def _stressor(name: str, seconds: float) -> Callable[[Context], None]:
     return body
 
 
-def _stress(t: Context, name: str, folder: str, limit: int) -> int:
-    """How many operations it did in `limit` seconds; NotOffered where stress-ng says that it cannot."""
+def _stress(t: Context, name: str, folder: str, seconds: float, *more: str) -> int:
+    """How many operations it did in so many seconds; NotOffered where stress-ng says that it cannot."""
     size = [SIZES[name], SIZE] if name in SIZES else []
-    argv = ["stress-ng", f"--{name}", "2", *size, "--temp-path", folder, "--timeout", f"{limit}s", "--verify", "--metrics-brief"]
+    limit = f"{max(1, round(seconds))}s"
+    argv = ["stress-ng", f"--{name}", "2", *size, *more, "--temp-path", folder, "--timeout", limit, "--verify", "--metrics-brief"]
     ended = t.command(argv)
     t.check(ended.code in (0, NOT_SUPPORTED), f"{' '.join(argv)}: exit {ended.code}: {ended.output[-600:] or 'no output'}")
     t.check(bool(ended.output), f"{' '.join(argv)} exited {ended.code} and said nothing")
