@@ -142,8 +142,8 @@ TASKS: dict[str, Wanted] = {
 # What must be there to build the libraries of a group from source.
 PYTHON_BUILD: dict[str, tuple[str, ...]] = {"vm": ("gcc", "libc-dev", "libvirt-dev", "pkg-config")}
 
-_ONLY_ASK = {"--help", "-h", "--list", "--version", "--complete", "--print-completion-script"}
-_ONLY_ASK_FIRST = {"-l", "-V"}  # behind a task they are the task's own flags
+_ONLY_ASK = {"--help", "-h", "--list", "--complete", "--print-completion-script"}
+_ONLY_ASK_FIRST = {"-l", "-V", "--version"}  # behind a task they are the task's own flags: ./inv release --version 1.2.3
 # Options with which a task needs something else.
 _CHANGING = {"--quick": {"--quick", "-q"}, "--fetch": {"--fetch", "-f"}, "--identity": {"--identity"}}
 

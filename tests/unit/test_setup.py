@@ -347,6 +347,11 @@ class TestTheTable:
     def test_a_task_s_own_short_flag_is_not_taken_for_a_question(self) -> None:
         assert packages.wanted(["bench", "-l", "5"]) == packages.wanted(["bench"]) != packages.NOTHING
 
+    @pytest.mark.parametrize("words", [["--version", "1.2.3"], ["--version=1.2.3"]])
+    def test_the_version_of_a_release_is_not_taken_for_a_question(self, words: list[str]) -> None:
+        assert packages.wanted(["release", *words]) == packages.wanted(["release"])
+        assert "release" in packages.wanted(["release", *words]).python
+
     def test_what_follows_two_dashes_is_for_the_guest(self) -> None:
         assert packages.wanted(["vm.ssh", "--", "test", "--help"]) == packages.wanted(["vm.ssh"])
 
