@@ -36,7 +36,8 @@ class Facts:
         """Changes where the papers of a build that is reused must be written anew."""
         artifact = self.artifact
         words = [VERSION, self.project, self.release, artifact.sha256, artifact.inputs_sha256, artifact.commit, str(artifact.dirty)]
-        return store.sha256_text(*words, *self.command, *(f"{name} {version}" for name, version in sorted(self.tools.items())))
+        command = [neutral(self, word) for word in self.command]  # another clone of the same commit makes the same papers
+        return store.sha256_text(*words, *command, *(f"{name} {version}" for name, version in sorted(self.tools.items())))
 
     def relative(self, path: Path) -> str:
         """An input's path from the project's root, the same on every machine."""
