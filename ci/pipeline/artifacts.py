@@ -144,8 +144,7 @@ def verify(session: Session, *, daemons: bool = False, only: Collection[str] = (
     with session.record.stage("verify") as stage, console.group("verify"):
         session.record.set_artifacts(artifacts)
         looked_at = [artifact for artifact in artifacts if not only or artifact.name in only]
-        for artifact in looked_at:
-            stage.checks += verify_one(session, stage, artifact)
+        _verify_each(session, stage, looked_at)
         _completeness(session, stage, artifacts, daemons)
         stage.checks += budget.checks(session.manifest)
         _show(stage.checks)
@@ -156,6 +155,16 @@ def verify(session: Session, *, daemons: bool = False, only: Collection[str] = (
             raise ProductFailure(f"{first.subject}: {first.id} {first.name}: {first.detail}{more}")
         stage.detail = f"{len(stage.checks)} checks of {len(looked_at)} artifacts"
     return stage.checks
+
+
+def _verify_each(session: Session, stage: Stage, looked_at: list[Artifact]) -> None:
+    """The checks of each, in the order of the artifacts; those come last to their turn whose static checkers may still be at work."""
+    found: dict[str, list[Check]] = {}
+    try:
+        for artifact in sorted(looked_at, key=lambda each: bool(session.manifest.artifact(each.name).findings)):
+            found[artifact.label] = verify_one(session, stage, artifact)
+    finally:
+        stage.checks += [check for artifact in looked_at for check in found.get(artifact.label, [])]
 
 
 def look_ahead(session: Session, names: Collection[str]) -> None:
