@@ -161,18 +161,22 @@ def _path_max(t: Place) -> None:
 def _deep(t: Place) -> None:
     """Three hundred folders in each other: each knows its parent, and all of them can be removed."""
     depth = 300
+    t.step(f"make {depth} folders in each other")
     for number in range(depth):
         os.mkdir(f"d{number}")
         os.chdir(f"d{number}")
     write("f", CONTENT)
     t.equal("links of the deepest", os.stat(".").st_nlink, 2)
+    t.step(f"go up {depth} times")
     for number in reversed(range(depth)):
         os.chdir("..")
         t.equal(f"what lies at depth {number}", os.listdir("."), [f"d{number}"])
     t.check(os.path.samefile(".", t.folder), "as many .. as there were folders do not lead back")
+    t.step(f"go down {depth} times")
     for number in range(depth):
         os.chdir(f"d{number}")
     os.unlink("f")
+    t.step(f"go up, removing {depth} folders")
     for number in reversed(range(depth)):
         os.chdir("..")
         os.rmdir(f"d{number}")
@@ -196,10 +200,12 @@ def _deep_long(t: Place) -> None:
 @TREES.case("wide")
 def _wide(t: Place) -> None:
     """Four hundred folders in one: the count of links follows, and they can be removed in any order."""
+    t.step("make 400 folders")
     for number in range(400):
         os.mkdir(f"d{number}")
     t.equal("links of the parent", os.stat(".").st_nlink, 402)
     t.equal("the names", sorted(os.listdir(".")), sorted(f"d{number}" for number in range(400)))
+    t.step("remove 400 folders")
     for number in sorted(range(400), key=lambda n: n * 7919 % 401):
         os.rmdir(f"d{number}")
     t.equal("links of the parent then", os.stat(".").st_nlink, 2)
