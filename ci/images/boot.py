@@ -27,7 +27,7 @@ CLOUD = "vexci.cloud"
 
 _MIB = 1 << 20
 # A change here makes every cached initramfs and modules disk anew.
-_VERSION = "1"
+_VERSION = "2"
 _MODULES = ("virtio_pci", "virtio_blk", "virtio_net", "ext4")
 # Whose device nodes are there before the module is loaded, so that opening them loads it (udev would do that).
 _NODES = ("fuse", "loop", "dm_mod")

@@ -17,14 +17,39 @@ def load_order(modules: Path, wanted: Sequence[str]) -> list[Path]:
     needs = _dependencies(modules)
     by_name = {_name(file): file for file in needs}
     builtin = _builtin(modules)
+    soft = _soft(modules)
     order: list[str] = []
     for name in wanted:
-        if name in by_name:
-            # modules.dep names a module's needs with what must come first at the end.
-            order += [*reversed(needs[by_name[name]]), by_name[name]]
-        elif name not in builtin:
-            raise InfrastructureError(f"the kernel {modules.name} has no module '{name}', which a guest needs to boot")
+        if name not in by_name:
+            if name not in builtin:
+                raise InfrastructureError(f"the kernel {modules.name} has no module '{name}', which a guest needs to boot")
+            continue
+        # modules.dep names a module's needs with what must come first at the end.
+        chain = [*reversed(needs[by_name[name]]), by_name[name]]
+        before = [by_name[first] for file in chain for first in soft.get(_name(file), ()) if first in by_name]
+        order += [*(file for each in before for file in (*reversed(needs[each]), each)), *chain]
     return [modules / file for file in dict.fromkeys(order)]
+
+
+def _soft(modules: Path) -> dict[str, list[str]]:
+    """What a module asks the kernel for as it runs, which must be loaded before it (modules.softdep): ext4 asks for the algorithm
+    crc32c. Several modules may offer it (modules.alias); the generic one does on every processor."""
+    offers: dict[str, list[str]] = {}
+    for words in _words(modules / "modules.alias", "alias"):
+        offers.setdefault(words[0], []).append(_name(words[1]))
+    found: dict[str, list[str]] = {}
+    for name, *words in _words(modules / "modules.softdep", "softdep"):
+        first = words[words.index("pre:") + 1 :] if "pre:" in words else []
+        for each in first[: first.index("post:")] if "post:" in first else first:
+            offered = offers.get(each, [_name(each)])
+            found.setdefault(_name(name), []).extend([one for one in offered if one.endswith("_generic")] or offered)
+    return found
+
+
+def _words(path: Path, keyword: str) -> list[list[str]]:
+    """The words behind the keyword in the lines of a file of depmod's; none where it wrote no such file."""
+    lines = path.read_text().splitlines() if path.is_file() else []
+    return [line.split()[1:] for line in lines if line.startswith(f"{keyword} ")]
 
 
 def has(modules: Path, name: str) -> bool:

@@ -266,6 +266,16 @@ def test_modules_are_loaded_after_what_they_need_and_once(modules: Path) -> None
     assert order == ["base.ko", "ring.ko", "blk.ko.xz", "fail-over.ko", "net.ko"]
 
 
+def test_what_a_module_asks_for_as_it_runs_is_loaded_before_it_from_the_module_that_works_everywhere(modules: Path) -> None:
+    with (modules / "modules.dep").open("a") as file:
+        file.write("k/journal.ko:\nk/fs.ko: k/journal.ko\nk/sum-fast.ko:\nk/sum_generic.ko: k/base.ko\nk/late.ko:\n")
+    (modules / "modules.softdep").write_text(
+        "# text\nsoftdep journal pre: crypto-sum\nsoftdep fs pre: crypto-absent crypto-sum post: late\n"
+    )
+    (modules / "modules.alias").write_text("alias crypto-sum sum_fast\nalias crypto-sum sum_generic\n")
+    assert [path.name for path in load_order(modules, ("fs",))] == ["base.ko", "sum_generic.ko", "journal.ko", "fs.ko"]
+
+
 def test_a_name_with_a_dash_is_the_same_module_as_one_with_an_underscore(modules: Path) -> None:
     assert [path.name for path in load_order(modules, ("fail_over",))] == ["fail-over.ko"]
 
