@@ -225,13 +225,15 @@ def times(system: str, workload: str, samples: Sequence[float], dimensions: Mapp
 
 def cold_boot(root: Path, name: str = "bench-boot") -> Measure:
     """From nothing to a guest that answers over SSH: `./inv vm.up`, then, not timed, `./inv vm.down`."""
-    return Measure("cold-boot", *_guest(root, name, "--cold"))
+    return Measure("cold-boot", (_up(root, name, "--cold"),), after=(_down(root, name),))
 
 
-def _guest(root: Path, name: str, *how: str) -> tuple[tuple[Command, ...], tuple[Command, ...], str, tuple[Command, ...]]:
-    """What follows a measure's name where a guest comes up in it, and goes down again after it."""
-    inv = str(root / "inv")
-    return (Command((inv, "vm.up", *how, "--name", name), root),), (), "", (Command((inv, "vm.down", "--name", name), root),)
+def _up(root: Path, name: str, *how: str) -> Command:
+    return Command((str(root / "inv"), "vm.up", *how, "--name", name), root)
+
+
+def _down(root: Path, name: str) -> Command:
+    return Command((str(root / "inv"), "vm.down", "--name", name), root)
 
 
 def slots(root: Path, suite: str) -> Measure:
@@ -247,9 +249,10 @@ def beside_virtme(root: Path, program: str, name: str, kernel: Path, scratch: Pa
     how = () if kvm else ("--disable-kvm",)
     path = f"{Path(program).parent}:{os.environ.get('PATH', os.defpath)}"  # it calls programs that lie beside it
     virtme = Command((program, *how, "--run", str(kernel), "--", "uname", "-r"), scratch, {"PATH": path})
-    booted, _, _, down = _guest(root, "bench-beside-cold", "--cold", "--kernel", name)
-    restored, _, _, away = _guest(root, "bench-beside-warm", "--kernel", name)
+    cold, warm = "bench-beside-cold", "bench-beside-warm"
+    booted = (_up(root, cold, "--cold", "--kernel", name),)
+    restored = (_up(root, warm, "--kernel", name),)
     return [
-        Measure("boot-beside-virtme-ng", booted, (virtme,), "virtme-ng", down, most=SLOT_ROUNDS),
-        Measure("restore-beside-virtme-ng", restored, after=away, most=SLOT_ROUNDS),
+        Measure("boot-beside-virtme-ng", booted, (virtme,), "virtme-ng", (_down(root, cold),), most=SLOT_ROUNDS),
+        Measure("restore-beside-virtme-ng", restored, after=(_down(root, warm),), most=SLOT_ROUNDS),
     ]

@@ -142,7 +142,7 @@ class Round:
             problem = next(filter(None, [problem, *(each.result() for each in deployed)]), None)
             if problem is not None:
                 process.cancelled.set()  # nobody waits for the checkers any more
-            if problem is None:
+            else:
                 # The checks of the files need nothing of the guest, so they run while the suites do.
                 checked = beside.submit(_problem, self._verify)
                 problem = _problem(self._validate)

@@ -41,7 +41,7 @@ def install_agent(machine: Guest) -> str:
     """Put the agent where these very bytes are not there yet; returns its folder.
 
     It is unpacked, because Python keeps what it has compiled of files, but not of an archive: under emulation to compile the agent takes
-    seconds, and it starts for each suite and each mount of a daemon.
+    seconds, and it starts for each suite.
     """
     data, folder = _bundle()
     if machine.run(["test", "-e", f"{folder}/{bundle.ENTRY}"], deadline=COMMAND_SECONDS).returncode != 0:
