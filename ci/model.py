@@ -35,6 +35,11 @@ class Verdict(str, Enum):
         """True where nothing that was required is wrong: observed good, or a known failure as listed."""
         return self in (Verdict.PASS, Verdict.KNOWN)
 
+    @property
+    def blames(self) -> bool:
+        """True where the product was seen to be wrong; other verdicts that are no good ones are about the machine or the request."""
+        return self in (Verdict.FAIL, Verdict.PANIC, Verdict.HANG)
+
 
 EXIT_CODES: dict[Verdict, int] = {
     Verdict.PASS: 0,

@@ -30,7 +30,6 @@ from ci.store import RUNS_FOLDER
 
 TOOL = Path(__file__).resolve().parent.parent.parent / "inv"
 _SHORT = 12
-_PRODUCT = (Verdict.FAIL, Verdict.PANIC, Verdict.HANG)
 
 
 @dataclass(frozen=True)
@@ -227,7 +226,7 @@ def judged(record: Mapping[str, Any], question: Question) -> tuple[Word, Verdict
         return Word.SKIP, Verdict(record["verdict"]), reason
     seen = _cases(suites, question.test) if question.test else [(s["artifact"], Verdict(s["verdict"]), s["detail"]) for s in suites]
     listed = (Verdict.KNOWN,) if question.test else ()
-    wrong = [row for row in seen if row[1] in (*_PRODUCT, *listed)]
+    wrong = [row for row in seen if row[1].blames or row[1] in listed]
     if wrong:
         return Word.BAD, wrong[0][1], f"{wrong[0][0]}: {wrong[0][2]}"
     unseen = [row for row in seen if not row[1].ok]

@@ -10,13 +10,11 @@ from typing import Any
 
 from ci import process
 from ci.manifest import Manifest
-from ci.model import Verdict
+from ci.model import DEFAULT_SET, Verdict, variant
 from ci.process import Limits
 from ci.revision import Revision
 
 VERSION = re.compile(r"\d+\.\d+\.\d+(-[0-9A-Za-z.]+)?")
-# What a record may say of the product. The others say something about the machine or the request.
-_PRODUCT = (Verdict.FAIL, Verdict.PANIC, Verdict.HANG)
 
 
 def tree(manifest: Manifest, version: str, revision: Revision) -> list[str]:
@@ -62,9 +60,9 @@ def records(manifest: Manifest, given: Sequence[Mapping[str, Any]], commit: str,
 
 def _seen_to_fail(record: Mapping[str, Any]) -> list[str]:
     """What the record says against the product: a run that was broken off after a failure has seen it all the same."""
-    if Verdict(record["verdict"]) in _PRODUCT:
+    if Verdict(record["verdict"]).blames:
         return [f"the record {record['id']} says {record['verdict']}: {record['detail'] or 'no detail'}"]
-    bad = [suite for suite in suites_of(record) if Verdict(suite["verdict"]) in _PRODUCT]
+    bad = [suite for suite in suites_of(record) if Verdict(suite["verdict"]).blames]
     return [
         f"the record {record['id']} ended as {record['verdict']}, after {suite['suite']} on {suite['artifact']} ended as "
         f"{suite['verdict']}: {suite['detail'] or 'no detail'}"
@@ -100,7 +98,7 @@ def foreign(given: Sequence[Mapping[str, Any]], commit: str, built: Mapping[tupl
             continue
         for row in record["artifacts"]:
             mine = built.get((row["name"], row["target"]))
-            usual = row.get("feature_set", "default") == "default" and not row.get("toolchain") and not row.get("profile")
+            usual = not variant(row.get("feature_set", DEFAULT_SET), row.get("toolchain", ""), row.get("profile", ""))
             if usual and mine is not None and mine != row["sha256"]:
                 found.append(
                     f"the record {record['id']} tested another build of {row['name']} [{row['target']}] "

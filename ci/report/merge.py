@@ -19,7 +19,6 @@ from ci.model import Verdict, worst
 MATRIX, CELL = "matrix", "cell"
 # What says nothing about the product, and may therefore be tried again.
 _AGAIN = (Verdict.INFRA, Verdict.INTERRUPTED)
-_PRODUCT = (Verdict.FAIL, Verdict.PANIC, Verdict.HANG)
 
 
 @dataclass(frozen=True)
@@ -41,7 +40,7 @@ class Found:
     @property
     def failures(self) -> list[Mapping[str, Any]]:
         """The suites in which the product failed."""
-        return [suite for suite in self.suites if Verdict(suite["verdict"]) in _PRODUCT]
+        return [suite for suite in self.suites if Verdict(suite["verdict"]).blames]
 
     def stage(self, name: str) -> Mapping[str, Any] | None:
         """Its last stage of that name."""
