@@ -26,22 +26,21 @@ _SHORT = 120.0
 _PUSH = 1800.0
 _LOST = 255  # ssh itself failed
 _KNOWN = {"command", "keyfile", "no_tty", "sshauth", "known_hosts"}
-# Arguments: the place, the slot, the commit. A clone is kept for the next cell: what it has built is found again.
-_PREPARE = """
+# Arguments: the place, the slot, the commit, the cell. A clone is kept for the next cell: what it has built is found again. Whoever else
+# runs a farm here waits its turn: two cells in one clone would build over each other, and take each other's record. The record is named by
+# the tool itself; an earlier run's must not be taken for it.
+_RUN = """
 set -eu
 cd "$1"
+exec 9>"$2.lock"
+flock -n 9 || { echo "waiting for the cell of another farm in $1/$2" >&2; flock 9; }
 [ -d "$2" ] || git clone -q --no-checkout project.git "$2"
 cd "$2"
 git fetch -q origin
 git checkout -q --force --detach "$3"
-"""
-# The record is named by the tool itself; an earlier run's must not be taken for it.
-_RUN = """
-set -eu
-cd "$1/$2"
 rm -f .runs/latest
 status=0
-./inv validate --cell "$3" >&2 </dev/null || status=$?
+./inv validate --cell "$4" >&2 </dev/null 9>&- || status=$?
 [ -e .runs/latest/record.json ] || exit 125
 cd .runs/latest
 pwd -P
@@ -66,17 +65,20 @@ class Host:
 
     def push(self, root: Path, commit: str, project: str) -> None:
         """Bring the commit, so that slots can check it out. Raises Lost."""
-        self._sh(f"mkdir -p {shlex.quote(self.place)} && git init -q --bare {shlex.quote(self.place)}/project.git", "preparing")
+        place, lock = shlex.quote(self.place), shlex.quote(f"{self.place}/project.lock")
+        self._sh(f"mkdir -p {place} && flock {lock} git init -q --bare {place}/project.git", "preparing")
         env = {**os.environ, "GIT_SSH_COMMAND": self.ssh} if self.ssh else dict(os.environ)
-        argv = ["git", "push", "-q", "--force", self.url, f"{commit}:refs/heads/farm"]
+        # One after the other, and by a name that no other farm gives another commit: what is pushed stays until every slot has it.
+        receiver = f"--receive-pack=flock {lock} git-receive-pack"
+        argv = ["git", "push", "-q", receiver, self.url, f"{commit}:refs/heads/commits/{commit}"]
         done = process.run(argv, limits=Limits(_PUSH), cwd=root, env=env, stderr=process.scratch_file("push.err"))
         if not done.ok:
             raise Lost(f"{self.name}: the commit could not be pushed: {_last(done.error_text()) or done.how}")
 
     def run(self, cell: str, slot: int, commit: str, folder: Path, log: Path) -> Path:
         """Run a cell in a slot; returns the run's folder below `folder`. Raises Lost where there is no record of it."""
-        self._script(_PREPARE, self.place, f"slot-{slot}", commit)
-        argv = self._argv(_RUN, self.place, f"slot-{slot}", cell)
+        # Two machines of vexci.yaml may be one host, with one place: the slots are each machine's own.
+        argv = self._argv(_RUN, self.place, f"{self.name}-{slot}", commit, cell)
         errors = log.with_suffix(".log")
         done = process.run(argv, limits=Limits(CELL_SECONDS), stderr=errors, what=f"{cell} on {self.name}")
         place = done.text().strip()
@@ -95,11 +97,6 @@ class Host:
         # GNU tar takes neither absolute names nor '..' from an archive.
         process.output(["tar", "-C", folder, "--no-same-owner", "-xf", archive], deadline=_PUSH)
         return folder / os.path.basename(place)
-
-    def _script(self, script: str, *arguments: str) -> None:
-        done = process.run(self._argv(script, *arguments), limits=Limits(_PUSH), stderr=process.scratch_file("farm.err"))
-        if not done.ok:
-            raise Lost(f"{self.name}: {_last(done.error_text()) or done.how}")
 
     def _sh(self, words: str, what: str) -> None:
         done = process.run([*self.shell, words], limits=Limits(_SHORT), stderr=process.scratch_file("farm.err"), what=what)

@@ -38,6 +38,11 @@ INV = """\
 #!/usr/bin/env python3
 import hashlib, json, os, pathlib, sys, time
 cell = sys.argv[sys.argv.index("--cell") + 1]
+busy = pathlib.Path("busy")
+if busy.exists():
+    sys.exit("another cell runs in this clone")
+busy.touch()
+time.sleep(0.3)
 kernel, suite, shard = cell.split(":")[:3]
 first = int(shard.split("/")[0]) == 1
 artifact = "module" if first and shard != "1/1" else "daemon" if shard != "1/1" else "module,daemon"
@@ -47,6 +52,7 @@ verdict = {"stress": "fail"}.get(suite, "pass")
 if suite == "posix" and len(tries.read_text()) == 1:
     verdict = "infra"
 if suite == "crash":
+    busy.unlink()
     sys.exit(3)
 id = f"20261129T{time.time_ns() % 1000000:06}Z-{os.getpid():06}"
 folder = pathlib.Path(".runs", id)
@@ -60,6 +66,7 @@ commit = os.popen("git rev-parse HEAD").read().strip()
 record = {"schema": 1, "id": id, "commit": commit, "verdict": verdict, "detail": "", "artifacts": [], "stages": stages}
 (folder / "record.json").write_text(json.dumps(record))
 os.symlink(id, ".runs/latest")
+busy.unlink()
 sys.exit({"pass": 0, "fail": 1, "infra": 3}[verdict])
 """
 MANIFEST = """\
@@ -151,6 +158,32 @@ def test_cells_run_here_and_there_and_one_verdict_comes_of_it(project: Project, 
     assert len(stage(record, "validate")["results"]["suites"]) == 6
     for row in rows:
         assert (root / ".runs/latest/shards" / row["record"] / "log.txt").is_file(), "the evidence came, too"
+
+
+def test_two_machines_that_are_one_host_run_their_cells_in_clones_of_their_own(project: Project) -> None:
+    root = project(here="slots: 1", also="slots: 1")
+    suites(root, "smoke", "vectors", "differential")
+    done, record = farm(root)
+    assert done.returncode == 0, done.stdout
+    rows = stage(record, "farm")["results"]["cells"]
+    assert stage(record, "farm")["results"]["lost"] == {} and {row["machine"] for row in rows} == {"here", "also"}
+
+
+def test_two_farms_at_once_wait_for_each_other(project: Project, tmp_path: Path) -> None:
+    """The second one is of another commit; both find their own in the one repository of that machine."""
+    root = project(here="slots: 1")
+    suites(root, "smoke", "vectors")
+    other = tmp_path / "other"
+    git(tmp_path, "clone", "-q", str(root), str(other))
+    git(other, "commit", "-q", "--allow-empty", "-m", "another")
+    began = tool.start("ci.farm", config=other / "vexci.yaml", log=tmp_path / "other.log")
+    done, record = farm(root)
+    assert done.returncode == 0, done.stdout
+    assert began.wait(120) == 0, (tmp_path / "other.log").read_text()
+    theirs = json.loads((other / ".runs/latest/record.json").read_text())
+    for mine in (record, theirs):
+        assert len(stage(mine, "farm")["results"]["cells"]) == 2 and stage(mine, "farm")["results"]["lost"] == {}
+    assert record["commit"] != theirs["commit"]
 
 
 def test_a_failure_of_the_product_is_not_tried_again_and_is_the_verdict(project: Project) -> None:
