@@ -17,7 +17,7 @@ from pathlib import Path
 from ci import procfs
 from ci.process import Limits, run, scratch_file
 
-_NAMESPACE = ("unshare", "--mount", "--propagation", "private")
+_NAMESPACE = ("unshare", "--mount", "--propagation", "slave")
 INSIDE = _NAMESPACE if os.geteuid() == 0 else ("unshare", "--user", "--map-root-user", *_NAMESPACE[1:])
 
 

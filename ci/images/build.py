@@ -85,8 +85,8 @@ def _make(definition: Definition, folder: Path, log: Path) -> None:
 
 def _mmdebstrap(definition: Definition, payload: Path, folder: Path, log: Path) -> process.Completed:
     argv = [
-        # Mounts of our own, which vanish with the processes, however they end.
-        *(["unshare", "--mount"] if os.geteuid() == 0 else []),
+        # Mounts of our own, which vanish with the processes, however they end. A slave's: what the host unmounts meanwhile goes.
+        *(["unshare", "--mount", "--propagation", "slave"] if os.geteuid() == 0 else []),
         process.find_program("mmdebstrap"),
         "--format=null",
         "--variant=essential",

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The interface of `kernel/include/uapi/vexfs.h` to programs: ioctls on a directory. `tests/uapi.rs` compiles that header and
+//! The interface of `kernel/include/uapi/vexfs.h` to programs: ioctls on a directory. `tests/library/uapi.rs` compiles that header and
 //! compares. Numbers have the host's byte order; floats travel as their bits.
 
 use crate::disk::layouts::{Field, Layout};

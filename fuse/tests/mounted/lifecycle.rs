@@ -1,14 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The daemon's life: when it says that it is mounted, and how it ends.
 
-mod common;
-
 use std::fs::{self, File};
 use std::io::{Read, Write};
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
-use common::{BINARY, Mounted, Place, daemons, eventually, fuse_works, mount_type};
+use crate::common::{self, BINARY, Mounted, Place, daemons, eventually, fuse_works, mount_type};
 use rustix::mount::{UnmountFlags, unmount};
 use rustix::process::{Pid, Signal, kill_process};
 

@@ -2,20 +2,17 @@
 //! A volume against a naive model: random operations give the same answers and the same tree, through remounts, with
 //! fsck clean.
 
-mod naive;
-mod volumes;
-
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
-use naive::Model;
+use crate::naive::Model;
+use crate::volumes::{OWNER, Op, apply, assert_clean, find, format, open, ops, whole};
 use proptest::prelude::*;
 use vexfs::disk::xattr::SetMode;
 use vexfs::disk::{BlockDevice, Error};
 use vexfs::{Ino, NewNode};
-use volumes::{OWNER, Op, apply, assert_clean, find, format, open, ops, whole};
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]

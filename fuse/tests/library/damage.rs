@@ -1,16 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 //! A damaged image gives errors: it never panics, and never hangs.
 
-mod volumes;
-
 use std::ffi::OsString;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
+use crate::volumes::{Dice, apply, format, open, ops};
 use proptest::prelude::*;
 use vexfs::disk::{BLOCK_SIZE, BlockDevice, DiskVolume, MemoryDevice, fsck};
 use vexfs::{DirEntry, Ino};
-use volumes::{Dice, apply, format, open, ops};
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(12))]

@@ -2,10 +2,8 @@
 //! The golden images of format version 1 (docs/format.md, section 17) are read as on the day they were made.
 //!
 //! Each is `tests/golden/NAME.zst`; beside it `NAME.dump.json.zst`, what `dump.vexfs --json all` shows of it, and
-//! `NAME.json`: what a mount shows, and what fsck says. `VEXFS_GOLDEN=write cargo test --test golden` makes
+//! `NAME.json`: what a mount shows, and what fsck says. `VEXFS_GOLDEN=write cargo test --test library golden` makes
 //! all of them anew, `VEXFS_GOLDEN=NAME` one.
-
-mod images;
 
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
@@ -15,6 +13,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
 
+use crate::images;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use vexfs::disk::{

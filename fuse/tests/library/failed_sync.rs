@@ -1,15 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Once a device has failed to write, nobody is told that his changes are durable.
 
-mod stores;
-
 use std::ffi::OsStr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use crate::stores::{quiet, volume};
 use rustix::io::Errno;
-use stores::{quiet, volume};
 use vexfs::disk::{BlockDevice, DiskVolume, Error, ErrorPolicy, MemoryDevice, OpenOptions};
 use vexfs::{AtimePolicy, Ino, NewNode, Owner};
 

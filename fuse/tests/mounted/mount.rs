@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The file system as programs see it: through the kernel, on a real mount.
 
-mod common;
-
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::fs::{self, File};
@@ -13,7 +11,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, UNIX_EPOCH};
 
-use common::{Mounted, fuse_works, mount_type};
+use crate::common::{self, Mounted, fuse_works, mount_type};
 use rustix::fs::{CWD, FallocateFlags, RenameFlags, fallocate, renameat_with, statvfs};
 use rustix::io::Errno;
 

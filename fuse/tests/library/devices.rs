@@ -1,11 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Devices that cannot be written, or fail, or are somebody else's.
 
-mod stores;
-
 use std::sync::Arc;
 
-use stores::{open, quiet, volume};
+use crate::stores::{open, quiet, volume};
 use vexfs::disk::state::ERROR;
 use vexfs::disk::{
     Access, Block, BlockDevice, Error, FileDevice, MemoryDevice, MetaRead, OpenOptions, Store,

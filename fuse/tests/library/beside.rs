@@ -1,18 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 //! What several threads may ask of a volume at the same time: it changes nothing, and says so where it cannot.
 
-mod collections;
-mod volumes;
-
 use std::ffi::OsStr;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
-use collections::{add, collection, make, nearest};
+use crate::collections::{add, collection, make, nearest};
+use crate::volumes::{format, open, options};
 use vexfs::disk::vector::{Metric, Query};
 use vexfs::disk::{BlockDevice, DiskVolume};
 use vexfs::{AtimePolicy, Ino, NewNode};
-use volumes::{format, open, options};
 
 fn listed(volume: &DiskVolume, dir: Ino) -> Option<usize> {
     let mut count = 0;

@@ -1,15 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 //! After a power cut at any moment the volume mounts, fsck is clean, and what was synced is there.
 
-mod volumes;
-
 use std::ffi::OsStr;
 use std::sync::Arc;
 
+use crate::volumes::{Dice, OWNER, Op, apply, assert_clean, find, format, open, ops, whole};
 use proptest::prelude::*;
 use vexfs::disk::{BLOCK_SIZE, BlockDevice, CrashDevice, Fate, MemoryDevice};
 use vexfs::{AttrChange, Ino, NewNode};
-use volumes::{Dice, OWNER, Op, apply, assert_clean, find, format, open, ops, whole};
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(12))]

@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 //! `mkfs.vexfs` and `dump.vexfs` as a person calls them.
-#![cfg(feature = "tools")]
 
 use std::path::Path;
 use std::process::{Command, Output};

@@ -1,17 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Mutated images: the library neither panics nor hangs on them, and fsck ends on each and repairs it.
 //!
-//! `MUTATIONS=2000 cargo test --release --test mutations` is the long run; `MUTATION=seed` (with `BASE=name`) looks at one.
-
-mod images;
-#[path = "mutations/mod.rs"]
-mod mutate;
-mod ordeal;
+//! `MUTATIONS=2000 cargo test --release --test library mutations::` is the long run; `MUTATION=seed` (with `BASE=name`) looks at one.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use mutate::Base;
+use crate::mutate::Base;
+use crate::{images, ordeal};
 use vexfs::disk::{BlockDevice, MemoryDevice};
 
 /// Images of the normal run.

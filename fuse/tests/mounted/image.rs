@@ -1,15 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 //! A volume on an image, mounted through /dev/fuse: it outlives its daemon, however that ends.
 
-mod common;
-
 use std::fs::{self, File, OpenOptions};
 use std::io::{Read, Write};
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
-use common::{BINARY, Place, eventually, fuse_works, mount_type};
+use crate::common::{BINARY, Place, eventually, fuse_works, mount_type};
 use rustix::fs::{FallocateFlags, SeekFrom, XattrFlags, fallocate, getxattr, listxattr, setxattr};
 use rustix::io::Errno;
 use rustix::mount::{UnmountFlags, unmount};

@@ -1,15 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 //! What a repair keeps, and that one that is cut off can be done again.
 
-mod images;
-#[path = "mutations/mod.rs"]
-mod mutate;
-
 use std::ffi::OsStr;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
-use mutate::{Base, reseal};
+use crate::images;
+use crate::mutate::{Base, reseal};
 use vexfs::disk::{
     Block, BlockDevice, CrashDevice, DiskVolume, Fate, MemoryDevice, OpenOptions, Superblock, fsck,
 };

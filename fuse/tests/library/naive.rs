@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //! A file tree as simple as can be, to compare a volume with: whole paths and whole byte vectors, and nothing of inodes,
 //! blocks, cookies or link counts.
-#![allow(unreachable_pub)] // Each test crate uses its part.
 
 use std::collections::BTreeMap;
 
@@ -19,7 +18,7 @@ enum Node {
 
 /// Paths like "/a/b" to nodes; "" is the root. Files are indices into `contents`, so that hard links share bytes.
 #[derive(Debug)]
-pub struct Model {
+pub(crate) struct Model {
     nodes: BTreeMap<String, Node>,
     contents: Vec<Vec<u8>>,
 }
@@ -34,7 +33,7 @@ fn below(path: &str, dir: &str) -> bool {
 }
 
 impl Model {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self {
             nodes: [(String::new(), Node::Dir)].into(),
             contents: Vec::new(),
@@ -138,7 +137,7 @@ impl Model {
     }
 
     /// As [`super::volumes::apply`], with the same answers.
-    pub fn apply(&mut self, op: &Op) -> Result<u64> {
+    pub(crate) fn apply(&mut self, op: &Op) -> Result<u64> {
         match op {
             Op::Make(path, kind) => self.make(path, *kind),
             Op::Write(path, offset, len, byte) => {
@@ -229,7 +228,7 @@ impl Model {
     }
 
     /// As [`super::volumes::whole`] shows a volume.
-    pub fn whole(&self) -> BTreeMap<String, Shown> {
+    pub(crate) fn whole(&self) -> BTreeMap<String, Shown> {
         let shown = |(path, node): (&String, &Node)| {
             let (kind, perm, rdev, content) = match node {
                 Node::File(id) => (FileKind::Regular, 0o640, 0, self.contents[*id].clone()),

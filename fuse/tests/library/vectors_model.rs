@@ -1,20 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 //! A collection against a map in memory: random changes, searches and remounts, with fsck clean.
 
-mod collections;
-mod volumes;
-
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::sync::Arc;
 
-use collections::{ADD, add, collection, nearest};
+use crate::collections::{ADD, add, collection, nearest};
+use crate::volumes::{assert_clean, format, open};
 use proptest::prelude::*;
 use vexfs::disk::vector::{Metric, distance};
 use vexfs::disk::volume::Keys;
 use vexfs::disk::{BlockDevice, DiskVolume};
 use vexfs::{Ino, RenameMode};
-use volumes::{assert_clean, format, open};
 
 #[derive(Debug, Clone)]
 enum Step {

@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Collections to work on, and the shortest ways to ask them.
-#![allow(dead_code, unreachable_pub)] // Each test crate uses its part.
 
 use std::ffi::OsStr;
 
@@ -11,18 +10,23 @@ use vexfs::{Ino, NewNode};
 
 use crate::volumes::OWNER;
 
-pub const ADD: Add = Add {
+pub(crate) const ADD: Add = Add {
     mode: 0o640,
     owner: OWNER,
     exclusive: false,
 };
 
-pub fn make(volume: &mut DiskVolume, dir: Ino, name: &str, node: NewNode) -> Ino {
+pub(crate) fn make(volume: &mut DiskVolume, dir: Ino, name: &str, node: NewNode) -> Ino {
     let made = volume.make(dir, OsStr::new(name), node, 0o755, OWNER);
     made.expect("makes").ino
 }
 
-pub fn collection(volume: &mut DiskVolume, name: &str, dimension: u32, metric: Metric) -> Ino {
+pub(crate) fn collection(
+    volume: &mut DiskVolume,
+    name: &str,
+    dimension: u32,
+    metric: Metric,
+) -> Ino {
     let dir = make(volume, Ino::ROOT, name, NewNode::Directory);
     volume
         .collection_create(dir, dimension, metric)
@@ -30,14 +34,19 @@ pub fn collection(volume: &mut DiskVolume, name: &str, dimension: u32, metric: M
     dir
 }
 
-pub fn add(volume: &mut DiskVolume, dir: Ino, id: u64, vector: &[f32]) -> u32 {
+pub(crate) fn add(volume: &mut DiskVolume, dir: Ino, id: u64, vector: &[f32]) -> u32 {
     let done = volume.vector_set(dir, Keys::Ids(ADD), &[(id, vector)]);
     let done = done.expect("adds");
     assert_eq!(done.error, None);
     done.inodes[0]
 }
 
-pub fn nearest(volume: &mut DiskVolume, dir: Ino, query: &[f32], k: usize) -> Vec<(u32, f64)> {
+pub(crate) fn nearest(
+    volume: &mut DiskVolume,
+    dir: Ino,
+    query: &[f32],
+    k: usize,
+) -> Vec<(u32, f64)> {
     let query = Query {
         vector: query,
         k,

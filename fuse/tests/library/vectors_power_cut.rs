@@ -2,17 +2,15 @@
 //! After a power cut at any moment a collection mounts, fsck is clean, each vector is the old or the new one, and what
 //! was synced is there.
 
-mod volumes;
-
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::sync::Arc;
 
+use crate::volumes::{Dice, OWNER, assert_clean, format, open};
 use vexfs::disk::vector::Metric;
 use vexfs::disk::volume::{Add, Keys};
 use vexfs::disk::{BlockDevice, CrashDevice, DiskVolume, MemoryDevice};
 use vexfs::{Ino, NewNode};
-use volumes::{Dice, OWNER, assert_clean, format, open};
 
 const DIMENSION: usize = 50;
 const IDS: u64 = 40;

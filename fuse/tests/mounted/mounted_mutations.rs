@@ -2,13 +2,8 @@
 //! Mutated images through a mount: the daemon refuses them or serves what it can, neither crashes nor hangs, and ends when
 //! it is told to; fsck ends on what it leaves.
 //!
-//! `MOUNTED_MUTATIONS=2000 cargo test --release --all-features --test mounted_mutations` is the long run;
+//! `MOUNTED_MUTATIONS=2000 cargo test --release --all-features --test mounted mounted_mutations` is the long run;
 //! `MUTATION=seed` looks at one.
-
-mod common;
-mod images;
-#[path = "mutations/mod.rs"]
-mod mutate;
 
 use std::fs::{self, File};
 use std::io::Write;
@@ -20,8 +15,9 @@ use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use common::{BINARY, Place, eventually, fuse_works, mount_type};
-use mutate::{Base, Patch};
+use crate::common::{BINARY, Place, eventually, fuse_works, mount_type};
+use crate::images;
+use crate::mutate::{Base, Patch};
 use rustix::fs::{FallocateFlags, XattrFlags, fallocate, lgetxattr, llistxattr, lsetxattr};
 use rustix::process::{Pid, Signal, kill_process};
 use vexfs::disk::{BLOCK_SIZE, BlockDevice, MemoryDevice};

@@ -1,20 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 //! A sync, or a search, that waits for its device holds nobody up.
 
-mod collections;
-mod volumes;
-
 use std::ffi::OsStr;
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 use std::thread;
 
-use collections::{add, collection};
+use crate::collections::{add, collection};
+use crate::volumes::{OWNER, assert_clean, format, open, options};
 use vexfs::disk::vector::{Metric, Query};
 use vexfs::disk::{BLOCK_SIZE, BlockDevice, DiskVolume, MemoryDevice, OpenOptions, SharedVolume};
 use vexfs::{AtimePolicy, Ino, NewNode};
-use volumes::{OWNER, assert_clean, format, open, options};
 
 /// Flushes, or reads of several blocks at once, wait while the gate is closed.
 struct Gated {

@@ -1,14 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The fuzz target's entry without a fuzzer: the committed corpus, and inputs that a seed repeats.
 
-#[path = "../fuzz/entry.rs"]
-mod entry;
-mod images;
-#[path = "mutations/mod.rs"]
-mod mutate;
-mod ordeal;
-
 use std::path::Path;
+
+use crate::{entry, mutate};
 
 #[test]
 fn the_corpus_and_random_inputs_pass() {

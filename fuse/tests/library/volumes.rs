@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Random operations, and volumes to do them on.
-#![allow(dead_code, unreachable_pub)] // Each test crate uses its part.
 
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
@@ -15,10 +14,10 @@ use vexfs::disk::{
 };
 use vexfs::{AtimePolicy, AttrChange, DirEntry, FileKind, Ino, NewNode, Owner, RenameMode};
 
-pub const OWNER: Owner = Owner { uid: 1, gid: 2 };
+pub(crate) const OWNER: Owner = Owner { uid: 1, gid: 2 };
 
 #[derive(Debug, Clone)]
-pub enum Op {
+pub(crate) enum Op {
     Make(String, u8),
     Write(String, u64, usize, u8),
     Truncate(String, u64),
@@ -35,14 +34,14 @@ pub enum Op {
     Remount,
 }
 
-pub fn path() -> impl Strategy<Value = String> {
+pub(crate) fn path() -> impl Strategy<Value = String> {
     let part = prop_oneof![9 => "[a-c]", 1 => "long-name-[a-z]{200}[0-9]"];
     let depth = prop_oneof![5 => Just(1_usize), 2 => Just(2), 1 => Just(3)];
     (depth, prop::collection::vec(part, 3))
         .prop_map(|(depth, parts)| format!("/{}", parts[..depth].join("/")))
 }
 
-pub fn op() -> impl Strategy<Value = Op> {
+pub(crate) fn op() -> impl Strategy<Value = Op> {
     let mode = prop_oneof![
         Just(RenameMode::Replace),
         Just(RenameMode::NoReplace),
@@ -67,7 +66,7 @@ pub fn op() -> impl Strategy<Value = Op> {
 }
 
 /// Random operations, after a few that give them something to work on.
-pub fn ops(most: usize) -> impl Strategy<Value = Vec<Op>> {
+pub(crate) fn ops(most: usize) -> impl Strategy<Value = Vec<Op>> {
     let made = [("/a", 0), ("/b", 0), ("/c", 3), ("/c/a", 0), ("/c/b", 3)];
     let first = made.map(|(path, kind)| Op::Make(path.to_owned(), kind));
     prop::collection::vec(op(), 1..most).prop_map(move |mut ops| {
@@ -76,7 +75,7 @@ pub fn ops(most: usize) -> impl Strategy<Value = Vec<Op>> {
     })
 }
 
-pub fn find(volume: &DiskVolume, path: &str) -> Result<Ino> {
+pub(crate) fn find(volume: &DiskVolume, path: &str) -> Result<Ino> {
     path.split('/')
         .filter(|part| !part.is_empty())
         .try_fold(Ino::ROOT, |dir, part| {
@@ -84,13 +83,13 @@ pub fn find(volume: &DiskVolume, path: &str) -> Result<Ino> {
         })
 }
 
-pub fn place<'p>(volume: &DiskVolume, path: &'p str) -> Result<(Ino, &'p OsStr)> {
+pub(crate) fn place<'p>(volume: &DiskVolume, path: &'p str) -> Result<(Ino, &'p OsStr)> {
     let (dir, name) = path.rsplit_once('/').expect("has one");
     Ok((find(volume, dir)?, OsStr::new(name)))
 }
 
 /// What [`Op::Make`] makes a link to; at most 4095 bytes, the most that a link may hold.
-pub fn target(path: &str, kind: u8) -> String {
+pub(crate) fn target(path: &str, kind: u8) -> String {
     match kind {
         5 => "t".repeat(path.len()),
         _ => "u".repeat((20 * path.len()).min(4095)),
@@ -98,14 +97,14 @@ pub fn target(path: &str, kind: u8) -> String {
 }
 
 /// What [`Op::Write`] writes.
-pub fn data(len: usize, byte: u8) -> Vec<u8> {
+pub(crate) fn data(len: usize, byte: u8) -> Vec<u8> {
     (0..len)
         .map(|i| byte.wrapping_add((i / 100) as u8))
         .collect()
 }
 
 /// Does what is the volume's; the others are the caller's.
-pub fn apply(volume: &mut DiskVolume, op: &Op) -> Result<u64> {
+pub(crate) fn apply(volume: &mut DiskVolume, op: &Op) -> Result<u64> {
     match op {
         Op::Make(path, kind) => {
             let (dir, name) = place(volume, path)?;
@@ -162,15 +161,15 @@ pub fn apply(volume: &mut DiskVolume, op: &Op) -> Result<u64> {
 }
 
 #[derive(Debug, PartialEq)]
-pub struct Shown {
-    pub kind: FileKind,
-    pub perm: u16,
-    pub nlink: u32,
-    pub rdev: u32,
-    pub content: Vec<u8>,
+pub(crate) struct Shown {
+    pub(crate) kind: FileKind,
+    pub(crate) perm: u16,
+    pub(crate) nlink: u32,
+    pub(crate) rdev: u32,
+    pub(crate) content: Vec<u8>,
 }
 
-pub fn tree(volume: &mut DiskVolume, dir: Ino, at: &str, out: &mut BTreeMap<String, Shown>) {
+pub(crate) fn tree(volume: &mut DiskVolume, dir: Ino, at: &str, out: &mut BTreeMap<String, Shown>) {
     let mut entries: Vec<(OsString, Ino, FileKind)> = Vec::new();
     let listed = volume.read_dir(dir, 0, &mut |entry: DirEntry<'_>| {
         if entry.name != "." && entry.name != ".." {
@@ -214,13 +213,13 @@ pub fn tree(volume: &mut DiskVolume, dir: Ino, at: &str, out: &mut BTreeMap<Stri
     }
 }
 
-pub fn whole(volume: &mut DiskVolume) -> BTreeMap<String, Shown> {
+pub(crate) fn whole(volume: &mut DiskVolume) -> BTreeMap<String, Shown> {
     let mut out = BTreeMap::new();
     tree(volume, Ino::ROOT, "", &mut out);
     out
 }
 
-pub fn format(blocks: u64) -> MemoryDevice {
+pub(crate) fn format(blocks: u64) -> MemoryDevice {
     let device = MemoryDevice::new(blocks);
     let mut options = mkfs::Options::new(Identity::from_seed(&[7; 16]));
     options.bytes_per_inode = 4096;
@@ -228,7 +227,7 @@ pub fn format(blocks: u64) -> MemoryDevice {
     device
 }
 
-pub fn options() -> OpenOptions {
+pub(crate) fn options() -> OpenOptions {
     let clock = AtomicI64::new(1_000_000_000);
     OpenOptions {
         clock: Arc::new(move || clock.fetch_add(1000, Ordering::Relaxed)),
@@ -238,21 +237,21 @@ pub fn options() -> OpenOptions {
     }
 }
 
-pub fn open(device: &Arc<dyn BlockDevice>) -> Result<DiskVolume> {
+pub(crate) fn open(device: &Arc<dyn BlockDevice>) -> Result<DiskVolume> {
     DiskVolume::open(Arc::clone(device), options(), AtimePolicy::Relative)
 }
 
-pub fn assert_clean(device: &Arc<dyn BlockDevice>) {
+pub(crate) fn assert_clean(device: &Arc<dyn BlockDevice>) {
     let report = fsck::check(Arc::clone(device)).expect("checks");
     let found: Vec<String> = report.findings.iter().map(ToString::to_string).collect();
     assert!(found.is_empty(), "{found:#?}");
 }
 
 /// A cheap source of decisions that a seed repeats.
-pub struct Dice(pub u64);
+pub(crate) struct Dice(pub u64);
 
 impl Dice {
-    pub fn roll(&mut self) -> u64 {
+    pub(crate) fn roll(&mut self) -> u64 {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
         self.0 ^= self.0 << 17;
@@ -260,7 +259,7 @@ impl Dice {
     }
 
     /// What a power cut makes of a block that no flush covers.
-    pub fn fate(&mut self) -> Fate {
+    pub(crate) fn fate(&mut self) -> Fate {
         match self.roll() % 4 {
             0 => Fate::Lost,
             1 => Fate::Torn(self.roll() as u8),

@@ -1,19 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Vector collections of a volume on a device: what each operation gives and refuses, through remounts, with fsck clean.
 
-mod collections;
-mod volumes;
-
 use std::ffi::OsStr;
 use std::sync::Arc;
 
-use collections::{ADD, add, collection, make, nearest};
+use crate::collections::{ADD, add, collection, make, nearest};
+use crate::volumes::{Dice, OWNER, assert_clean, format, open, options};
 use rustix::io::Errno;
 use vexfs::disk::vector::{Metric, Query, distance};
 use vexfs::disk::volume::{Add, Keys};
 use vexfs::disk::{BlockDevice, DiskVolume, Error, OpenOptions};
 use vexfs::{AtimePolicy, Ino, NewNode, Owner, RenameMode};
-use volumes::{Dice, OWNER, assert_clean, format, open, options};
 
 fn errno<T: std::fmt::Debug>(result: Result<T, Error>) -> Errno {
     Errno::from_raw_os_error(result.expect_err("is refused").errno())

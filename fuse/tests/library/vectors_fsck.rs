@@ -1,17 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 //! fsck names each damage of a collection by its invariant, and puts it right.
 
-mod volumes;
-
 use std::ffi::OsStr;
 use std::sync::Arc;
 
+use crate::volumes::{OWNER, assert_clean, format, open};
 use vexfs::disk::layout::INODE_SIZE;
 use vexfs::disk::vector::{Metric, Query, Shape, StoreRef, slots};
 use vexfs::disk::volume::{Add, Keys};
 use vexfs::disk::{Block, BlockDevice, FLAG_COLLECTION, Inode, MetaRead, Slot, Superblock, fsck};
 use vexfs::{Ino, NewNode};
-use volumes::{OWNER, assert_clean, format, open};
 
 const COUNT: u64 = 600;
 

@@ -1,13 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 //! A truncation that fails on the way never brings old bytes back.
 
-mod stores;
-
 use std::ffi::OsStr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use stores::{quiet, volume};
+use crate::stores::{quiet, volume};
 use vexfs::disk::{
     BlockDevice, DiskVolume, ErrorPolicy, MemoryDevice, OpenOptions, Superblock, fsck,
 };

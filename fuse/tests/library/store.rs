@@ -1,13 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The store below the level of files: mkfs, transactions, allocation, rollback, remounting.
 
-mod stores;
-
 use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::{Mutex, PoisonError};
 
-use stores::{open, quiet, volume};
+use crate::stores::{open, quiet, volume};
 use vexfs::disk::mkfs::{self, Identity};
 use vexfs::disk::state::{CLEAN, ERROR};
 use vexfs::disk::{

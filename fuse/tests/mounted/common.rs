@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 //! A mounted daemon for a test, gone at the end whatever happens.
-#![allow(dead_code, unreachable_pub)] // Each test crate uses its part.
 
 use std::fs::{File, OpenOptions};
 use std::io::Write;
@@ -11,11 +10,11 @@ use std::time::{Duration, Instant};
 use rustix::mount::{UnmountFlags, unmount};
 use rustix::process::{Pid, Signal, kill_process};
 
-pub const BINARY: &str = env!("CARGO_BIN_EXE_vexfs_fuse");
+pub(crate) const BINARY: &str = env!("CARGO_BIN_EXE_vexfs_fuse");
 const PATIENCE: Duration = Duration::from_secs(15);
 
 /// Whether FUSE can be used here. If not, the test is skipped; with VEXFS_REQUIRE_FUSE set it fails instead.
-pub fn fuse_works() -> bool {
+pub(crate) fn fuse_works() -> bool {
     let opened = OpenOptions::new().read(true).write(true).open("/dev/fuse");
     let Err(error) = opened else { return true };
     assert!(
@@ -27,13 +26,13 @@ pub fn fuse_works() -> bool {
 }
 
 /// Says so on the real standard error, which the test harness does not swallow.
-pub fn skip(why: &str) {
+pub(crate) fn skip(why: &str) {
     let test = std::thread::current().name().unwrap_or("?").to_owned();
     let _ = writeln!(std::io::stderr(), "SKIPPED {test}: {why}");
 }
 
 /// What `poll` gives, asked again and again until it gives something; panics after a while.
-pub fn eventually<T>(what: &str, mut poll: impl FnMut() -> Option<T>) -> T {
+pub(crate) fn eventually<T>(what: &str, mut poll: impl FnMut() -> Option<T>) -> T {
     let deadline = Instant::now() + PATIENCE;
     loop {
         if let Some(value) = poll() {
@@ -45,7 +44,7 @@ pub fn eventually<T>(what: &str, mut poll: impl FnMut() -> Option<T>) -> T {
 }
 
 /// The file system type that the kernel shows at `mountpoint`, if it is one.
-pub fn mount_type(mountpoint: &Path) -> Option<String> {
+pub(crate) fn mount_type(mountpoint: &Path) -> Option<String> {
     let info = std::fs::read_to_string("/proc/self/mountinfo").expect("mountinfo");
     let mountpoint = mountpoint.to_str().expect("UTF-8");
     info.lines().rev().find_map(|line| {
@@ -56,7 +55,7 @@ pub fn mount_type(mountpoint: &Path) -> Option<String> {
 }
 
 /// Processes that run this binary on `mountpoint`.
-pub fn daemons(mountpoint: &Path) -> Vec<Pid> {
+pub(crate) fn daemons(mountpoint: &Path) -> Vec<Pid> {
     let entries = std::fs::read_dir("/proc").expect("/proc");
     entries
         .flatten()
@@ -73,20 +72,20 @@ pub fn daemons(mountpoint: &Path) -> Vec<Pid> {
 }
 
 /// An empty directory that is not a mount any more, and has no daemon, when this is dropped.
-pub struct Place {
+pub(crate) struct Place {
     dir: tempfile::TempDir,
-    pub mountpoint: PathBuf,
+    pub(crate) mountpoint: PathBuf,
 }
 
 impl Place {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let dir = tempfile::tempdir().expect("a temporary directory");
         let mountpoint = dir.path().canonicalize().expect("exists").join("mnt");
         std::fs::create_dir(&mountpoint).expect("a mountpoint");
         Self { dir, mountpoint }
     }
 
-    pub fn beside(&self, name: &str) -> PathBuf {
+    pub(crate) fn beside(&self, name: &str) -> PathBuf {
         self.dir.path().join(name)
     }
 }
@@ -103,13 +102,13 @@ impl Drop for Place {
 }
 
 /// A daemon in the foreground, mounted.
-pub struct Mounted {
+pub(crate) struct Mounted {
     daemon: Child,
     place: Place,
 }
 
 impl Mounted {
-    pub fn with_options(options: &str) -> Self {
+    pub(crate) fn with_options(options: &str) -> Self {
         let place = Place::new();
         let log = File::create(place.beside("log")).expect("a log");
         let daemon = Command::new(BINARY)
@@ -123,33 +122,34 @@ impl Mounted {
         eventually("mounted", || {
             let ended = mounted.daemon.try_wait().expect("is my child");
             assert_eq!(ended, None, "{}", mounted.log());
-            mount_type(mounted.root())
+            // Its own word: the kernel shows the mount a moment before the daemon has looked at it.
+            mounted.log().contains("mounted on").then_some(())
         });
         mounted
     }
 
-    pub fn root(&self) -> &Path {
+    pub(crate) fn root(&self) -> &Path {
         &self.place.mountpoint
     }
 
-    pub fn path(&self, name: &str) -> PathBuf {
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.root().join(name)
     }
 
-    pub fn log(&self) -> String {
+    pub(crate) fn log(&self) -> String {
         std::fs::read_to_string(self.place.beside("log")).unwrap_or_default()
     }
 
-    pub fn signal(&self, signal: Signal) {
+    pub(crate) fn signal(&self, signal: Signal) {
         kill_process(Pid::from_child(&self.daemon), signal).expect("is alive");
     }
 
-    pub fn wait(&mut self) -> ExitStatus {
+    pub(crate) fn wait(&mut self) -> ExitStatus {
         eventually("ended", || self.daemon.try_wait().expect("is my child"))
     }
 
     /// Ends it as a user would, and proves that it ended well.
-    pub fn stop(mut self) {
+    pub(crate) fn stop(mut self) {
         self.signal(Signal::TERM);
         assert_eq!(self.wait().code(), Some(0), "{}", self.log());
         assert_eq!(mount_type(self.root()), None);
