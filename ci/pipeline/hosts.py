@@ -81,7 +81,7 @@ class Host:
         argv = self._argv(_RUN, self.place, f"{self.name}-{slot}", commit, cell)
         errors = log.with_suffix(".log")
         done = process.run(argv, limits=Limits(CELL_SECONDS), stderr=errors, what=f"{cell} on {self.name}")
-        place = done.text().strip()
+        place = _last(done.text())
         if not place or done.returncode in (_LOST, 125):
             raise Lost(f"{self.name}: {cell} left no record ({done.how}): {_last(done.error_text())}", evidence=(errors,))
         return self._fetch(place, folder)
@@ -104,7 +104,8 @@ class Host:
             raise Lost(f"{self.name} cannot be reached: {_last(done.error_text()) or done.how}", hint="try the same with ssh by hand")
 
     def _argv(self, script: str, *arguments: str) -> list[str]:
-        return [*self.shell, shlex.join(["sh", "-c", script, "sh", *arguments])]
+        # SSH alone reads no profile, and that is where rustup puts cargo on the PATH.
+        return [*self.shell, shlex.join(["sh", *(["-l"] if self.ssh else []), "-c", script, "sh", *arguments])]
 
 
 def _last(text: str) -> str:

@@ -63,7 +63,8 @@ rows = [{"suite": suite, "artifact": name, "kernel": kernel, "verdict": verdict,
          "cases": [{"id": "one", "verdict": verdict, "detail": "", "seconds": 1.0}], "evidence": evidence} for name in artifact.split(",")]
 stages = [{"name": "cell", "results": {"cell": cell}, "checks": []}, {"name": "validate", "results": {"suites": rows}, "checks": []}]
 commit = os.popen("git rev-parse HEAD").read().strip()
-record = {"schema": 1, "id": id, "commit": commit, "verdict": verdict, "detail": "", "artifacts": [], "stages": stages}
+record = {"schema": 1, "id": id, "commit": commit, "verdict": verdict, "detail": os.environ.get("OF_PROFILE", ""), "artifacts": [],
+          "stages": stages}
 (folder / "record.json").write_text(json.dumps(record))
 os.symlink(id, ".runs/latest")
 busy.unlink()
@@ -158,6 +159,15 @@ def test_cells_run_here_and_there_and_one_verdict_comes_of_it(project: Project, 
     assert len(stage(record, "validate")["results"]["suites"]) == 6
     for row in rows:
         assert (root / ".runs/latest/shards" / row["record"] / "log.txt").is_file(), "the evidence came, too"
+
+
+def test_a_machine_that_ssh_reaches_has_what_its_profile_sets(project: Project, tmp_path: Path) -> None:
+    (tmp_path / "there/.profile").write_text("echo Welcome\nexport OF_PROFILE=set\n")
+    root = project(big=REMOTE.format(ssh=tmp_path / "ssh/ssh"))
+    done, record = farm(root)
+    assert done.returncode == 0, done.stdout
+    (row,) = stage(record, "farm")["results"]["cells"]
+    assert json.loads((root / ".runs/latest/shards" / row["record"] / "record.json").read_text())["detail"] == "set"
 
 
 def test_two_machines_that_are_one_host_run_their_cells_in_clones_of_their_own(project: Project) -> None:
