@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Remembers on disk what this process started, so that a later start can clean up after a `kill -9`.
 
-Each tool process owns a folder `<state>/owners/<pid>-<start time>/`; every entry in it is one thing that
+Each tool process owns a folder `<state>/owners/<owner_id>/`; every entry in it is one thing that
 must not outlive the tool: a process, a mount, a folder, a worktree, a guest. Entries vanish when the thing is
 released. `sweep` releases the entries of owners that are gone. The state lives in a short path, because
 UNIX socket paths in it may have at most 107 bytes.
@@ -9,8 +9,10 @@ UNIX socket paths in it may have at most 107 bytes.
 
 from __future__ import annotations
 
+import functools
 import json
 import os
+import re
 import shutil
 import stat
 import subprocess
@@ -21,6 +23,7 @@ from pathlib import Path
 import psutil
 
 Release = Callable[[dict[str, str]], None]
+_INITIAL_NAMESPACE = 0xEFFFFFFC  # the kernel's PROC_PID_INIT_INO: from there every process is seen
 
 
 def state_dir() -> Path:
@@ -34,18 +37,47 @@ def state_dir() -> Path:
 
 
 def owner_id(pid: int | None = None) -> str:
-    """`<pid>-<start time>`, which no other process has had or will have until the next boot."""
+    """`<pid>-<start time>-<PID namespace>`, which no other process has had or will have until the next boot."""
     process = psutil.Process(pid)
-    return f"{process.pid}-{int(process.create_time() * 100)}"
+    return f"{process.pid}-{int(process.create_time() * 100)}-{_namespace()}"
 
 
 def alive(owner: str) -> bool:
-    """True while the process that `owner_id` named still runs."""
-    pid = int(owner.split("-")[0])
+    """True while the process that `owner_id` named still runs, or where it cannot be seen from here: a container may share the state."""
+    if _parts(owner)[2] != _namespace() != _INITIAL_NAMESPACE:
+        return True
+    return _find(owner) is not None
+
+
+def _find(owner: str) -> psutil.Process | None:
+    """The process that `owner_id` named, which has another number here where it named it in another PID namespace."""
+    pid, start, namespace = _parts(owner)
+    seen = [pid] if namespace == _namespace() else [each for each in psutil.pids() if _inside(each) == (namespace, pid)]
+    for each in seen:
+        with suppress(psutil.NoSuchProcess):
+            process = psutil.Process(each)
+            if int(process.create_time() * 100) == start and process.status() != psutil.STATUS_ZOMBIE:
+                return process
+    return None
+
+
+def _parts(owner: str) -> tuple[int, int, int]:
+    """Number, start and namespace; records that are older than the third have none, and are of this one."""
+    pid, start, *namespace = map(int, owner.split("-"))
+    return pid, start, namespace[0] if namespace else _namespace()
+
+
+def _inside(pid: int) -> tuple[int, int]:
+    """The PID namespace of a process, and its number there; zeros where it is gone."""
     try:
-        return owner_id(pid) == owner and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return False
+        return os.stat(f"/proc/{pid}/ns/pid").st_ino, int(re.findall(r"(?m)^NSpid:.*\s(\d+)$", Path(f"/proc/{pid}/status").read_text())[0])
+    except (OSError, IndexError):
+        return 0, 0
+
+
+@functools.cache
+def _namespace() -> int:
+    return os.stat("/proc/self/ns/pid").st_ino
 
 
 def _own_folder() -> Path:
@@ -87,9 +119,9 @@ def mount(path: Path) -> Iterator[None]:
 
 
 def _release_process(facts: dict[str, str]) -> None:
-    if not alive(facts["owner"]):
+    leader = _find(facts["owner"])
+    if leader is None:
         return
-    leader = psutil.Process(int(facts["owner"].split("-")[0]))
     members = [leader, *leader.children(recursive=True)]
     for member in members:
         with suppress(psutil.NoSuchProcess):

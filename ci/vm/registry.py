@@ -27,7 +27,7 @@ _KILL_SECONDS = 10.0
 
 @dataclass(frozen=True)
 class GuestFacts:
-    """A guest as its folder describes it. `qemu` is `<pid>-<start>` (leftovers.owner_id), "" until it runs.
+    """A guest as its folder describes it. `qemu` is its leftovers.owner_id, "" until it runs.
 
     `owner` is the tool process that started it, `project` the project's root, `kept` whether it outlives that process,
     `restored` whether it came from a memory snapshot and so has an agent on its port.

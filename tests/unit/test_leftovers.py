@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import psutil
@@ -59,5 +60,53 @@ def test_the_last_act_of_a_tool_releases_what_it_still_holds(tmp_path: Path) -> 
 
 def test_a_reused_pid_is_not_taken_for_the_owner() -> None:
     mine = leftovers.owner_id()
-    pid, start = mine.split("-")
-    assert leftovers.alive(mine) and not leftovers.alive(f"{pid}-{int(start) - 1}")
+    pid, start, namespace = mine.split("-")
+    assert leftovers.alive(mine) and not leftovers.alive(f"{pid}-{int(start) - 1}-{namespace}")
+    assert leftovers.alive(f"{pid}-{start}"), "as records have it that are older than the namespace"
+
+
+HOLDER = """
+import signal, sys
+from pathlib import Path
+from ci import leftovers
+with leftovers.entry("folder", "held", {"path": sys.argv[1]}):
+    print("held", flush=True)
+    signal.pause()
+"""
+NAMESPACE = ["unshare", "--user", "--map-root-user", "--pid", "--fork", "--kill-child", "--mount", "--mount-proc"]
+
+
+@pytest.fixture
+def namespace() -> list[str]:
+    """What runs a command in a PID namespace of its own, as a container does."""
+    if subprocess.run([*NAMESPACE, "true"], check=False, capture_output=True).returncode:
+        pytest.skip("unshare makes no PID namespace here")
+    return NAMESPACE
+
+
+def test_a_tool_in_a_container_leaves_alone_what_living_tools_outside_hold(tmp_path: Path, namespace: list[str]) -> None:
+    folder = tmp_path / "held"
+    folder.mkdir()
+    with leftovers.entry("folder", "held", {"path": str(folder)}):
+        done = subprocess.run(
+            [*namespace, sys.executable, "-c", "from ci import leftovers; print(leftovers.sweep())"], text=True, stdout=-1, check=True
+        )
+        assert done.stdout == "[]\n" and folder.is_dir()
+
+
+def test_what_a_tool_in_a_container_holds_is_released_when_that_is_gone_and_not_before(tmp_path: Path, namespace: list[str]) -> None:
+    if leftovers.owner_id().split("-")[2] != str(0xEFFFFFFC):
+        pytest.skip("these tests run in a PID namespace themselves, from which others are not seen")
+    folder = tmp_path / "held"
+    folder.mkdir()
+    holder = subprocess.Popen([*namespace, sys.executable, "-c", HOLDER, str(folder)], stdout=subprocess.PIPE)
+    try:
+        assert holder.stdout is not None and holder.stdout.readline() == b"held\n"
+        assert leftovers.sweep() == [] and folder.is_dir()
+    finally:
+        holder.kill()
+        holder.communicate()
+    until = time.monotonic() + 10
+    while folder.exists() and time.monotonic() < until:
+        leftovers.sweep()
+    assert not folder.exists()
