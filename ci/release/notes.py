@@ -51,13 +51,14 @@ def render(project: str, version: str, before: str, lines: Sequence[str], record
 
 def _row(record: Mapping[str, Any], suite: Mapping[str, Any]) -> str:
     passed = sum(case["verdict"] == "pass" for case in suite["cases"])
+    absent = sum(case["verdict"] == "skip" and not case.get("required", True) for case in suite["cases"])
     accelerator = (record.get("accelerator") or {}).get("name", "unknown")
     cells = [
         suite["suite"],
         suite["artifact"],
         suite["kernel"],
         suite["verdict"],
-        f"{passed} of {len(suite['cases'])}",
+        f"{passed} of {len(suite['cases'])}" + (f", {absent} not offered" if absent else ""),
         accelerator,
         record["id"],
     ]

@@ -107,7 +107,7 @@ def _signed(argv: Sequence[str | Path], made: Path) -> None:
 
 def minisign_problem(folder: Path, public: str) -> str:
     """Why the signature is not that of this public key file; empty where it is."""
-    argv: list[str | Path] = ["minisign", "-V", "-q", "-p", public, "-x", folder / MINISIGN, "-m", folder / SUMS]
+    argv: list[str | Path] = ["minisign", "-V", "-p", public, "-x", folder / MINISIGN, "-m", folder / SUMS]
     return _refusal(argv, folder / MINISIGN, public)
 
 
@@ -127,4 +127,4 @@ def _refusal(argv: Sequence[str | Path], signature: Path, key: str) -> str:
     err = process.scratch_file("signature.err")
     done = process.run(argv, limits=Limits(SECONDS), stderr=err)
     words = (done.error_text() or done.text()).strip().splitlines()
-    return "" if done.ok else f"{argv[0]}: {words[-1] if words else done.how}"
+    return "" if done.ok else f"{argv[0]}: {' '.join(words[-2:]) or done.how}"
