@@ -10,6 +10,7 @@ import platform
 import re
 import shutil
 import sys
+import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
@@ -26,6 +27,8 @@ from ci.release.sources import packed
 SECONDS = 300.0
 REVISION = "1"  # of the package, behind the version of what is in it
 _ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
+# lintian asks for no more than 80 characters.
+_CHANGE = textwrap.TextWrapper(80, initial_indent="  * ", subsequent_indent="    ", break_long_words=False, break_on_hyphens=False)
 _COMMON_LICENSES = {"GPL-2.0-only": "GPL-2", "Apache-2.0": "Apache-2.0"}  # by SPDX name, as Debian's base-files has them
 # Folders that the package `filesystem` of every distribution of rpm packages has.
 _FILESYSTEM = re.compile(r"/|/usr|/usr/(bin|sbin|src|share|share/doc|share/man|share/man/man\d)")
@@ -202,7 +205,7 @@ def _filled_text(spec: PackageSpec, source: Path, contents: Contents) -> str:
 
 def _changelog(packaging: Packaging, spec: PackageSpec, contents: Contents) -> str:
     """Debian's form (deb-changelog(5))."""
-    rows = "\n".join(f"  * {line}" for line in contents.changes) or "  * Release."
+    rows = "\n".join(map(_CHANGE.fill, contents.changes or ["Release."]))
     head = f"{spec.name} ({contents.version}-{REVISION}) unstable; urgency=medium"
     return f"{head}\n\n{rows}\n\n -- {packaging.maintainer}  {format_datetime(contents.date)}\n"
 

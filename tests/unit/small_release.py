@@ -15,6 +15,7 @@ from ci.release.package import Contents
 
 PROJECT = Path(__file__).resolve().parents[2]
 COMMIT = "4be1c0de" * 5
+LONG = "Say in a long sentence, as first lines of commits are, what became of the-volume-that-was-made-before, and of every file in it"
 TIME = 1_780_000_000
 PROGRAM = Path("/usr/bin/true")
 PROGRAMS = ("vexfs_fuse", "mkfs.vexfs", "fsck.vexfs", "dump.vexfs")
@@ -36,7 +37,7 @@ def contents() -> Contents:
     names = [name.removeprefix("kernel/") for name in sources.files(PROJECT, "kernel") if not name.startswith("kernel/.")]
     programs = dict.fromkeys(("vexfs-fuse", "vexfs-mkfs", "vexfs-fsck", "vexfs-dump"), PROGRAM)
     return Contents(
-        PROJECT, "0.1.0", TIME, programs, {"vexfs-kernel": (PROJECT / "kernel", names)}, {"vexfs-kernel": "vexfs"}, ["One change"]
+        PROJECT, "0.1.0", TIME, programs, {"vexfs-kernel": (PROJECT / "kernel", names)}, {"vexfs-kernel": "vexfs"}, ["One change", LONG]
     )
 
 
