@@ -49,6 +49,21 @@ def output(*argv: object) -> str:
     return subprocess.run([str(word) for word in argv], check=True, capture_output=True, text=True).stdout
 
 
+def has_rpmlint() -> bool:
+    return bool(shutil.which("rpmlint")) and output("rpmlint", "--version").startswith("2.")
+
+
+needs_rpmlint = pytest.mark.skipif(not has_rpmlint(), reason="rpmlint 2 is not here")
+
+
+def complaints(*rpms: Path) -> list[str]:
+    """What rpmlint says of packages under the project's own settings."""
+    done = subprocess.run(["rpmlint", "-c", PROJECT / "packaging/rpmlint.toml", *rpms], capture_output=True, text=True)
+    assert f"{len(rpms)} packages" in done.stdout, done.stdout
+    # Here all programs are one and the same, which is no fault of the packages.
+    return [line for line in done.stdout.splitlines() if ": E: " in line or ": W: " in line if "files-duplicate" not in line]
+
+
 class TestPackages:
     def test_twice_they_are_the_same_bytes(self, made: tuple[Path, Path]) -> None:
         first, second = ({path.name: store.sha256_file(path) for path in folder.iterdir()} for folder in made)
@@ -106,14 +121,18 @@ class TestPackages:
         done = subprocess.run(["lintian", "--fail-on", "error,warning", "--allow-root", *debs], capture_output=True, text=True)
         assert done.returncode == 0, done.stdout
 
+    @needs_rpmlint
     def test_neither_has_rpmlint(self, made: tuple[Path, Path]) -> None:
-        if not shutil.which("rpmlint") or not output("rpmlint", "--version").startswith("2."):
-            pytest.skip("rpmlint 2 is not here")
-        rpms = sorted(made[0].glob("*.rpm"))
-        done = subprocess.run(["rpmlint", "-c", PROJECT / "packaging/rpmlint.toml", *rpms], capture_output=True, text=True)
-        # Here all programs are one and the same, which is no fault of the packages.
-        said = [line for line in done.stdout.splitlines() if ": E: " in line or ": W: " in line if "files-duplicate" not in line]
-        assert "2 packages" in done.stdout and said == []
+        assert complaints(*sorted(made[0].glob("*.rpm"))) == []
+
+    @needs_rpmlint
+    def test_nor_has_it_about_programs_with_their_symbols(self, tmp_path: Path) -> None:
+        (tmp_path / "program.c").write_text("int main(void) { return 0; }\n")
+        subprocess.run(["gcc", "-g", "-o", tmp_path / "program", tmp_path / "program.c"], check=True)
+        contents = small_release.contents()
+        contents = replace(contents, programs=dict.fromkeys(contents.programs, tmp_path / "program"))
+        (spec,) = (each for each in small_release.packaging().packages if each.binaries)
+        assert complaints(package.build(small_release.packaging(), spec, "rpm", contents, work=tmp_path / "work", target=tmp_path)) == []
 
 
 class TestShells:
