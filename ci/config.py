@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 import re
+from dataclasses import replace
 from pathlib import Path
 
 from ci import recipe, settings
@@ -55,7 +56,7 @@ def read(path: Path) -> Manifest:
     archives = {name: _archive(name, s, root) for name, s in top.sections("archives", required=False)}
     kernels = tuple(_kernel(name, s, root, archives) for name, s in top.sections("kernels", required=False))
     images = tuple(_image(name, s, root) for name, s in top.sections("images", required=False))
-    artifacts = tuple(_artifact(name, s, root, [k.name for k in kernels]) for name, s in top.sections("artifacts"))
+    artifacts = _with_dev_features([_artifact(name, s, root, [k.name for k in kernels]) for name, s in top.sections("artifacts")])
     machines = tuple(_machine(name, s, kernels, images) for name, s in top.sections("machines", required=False))
     names = [a.name for a in artifacts]
     manifest = Manifest(
@@ -77,6 +78,19 @@ def read(path: Path) -> Manifest:
     if top.problems:
         raise ConfigError(path, top.problems)
     return manifest
+
+
+def _with_dev_features(artifacts: list[ArtifactSpec]) -> tuple[ArtifactSpec, ...]:
+    """What of a crate has a profile of its own in ./inv dev is built there with the features of all of that profile."""
+
+    def place(spec: ArtifactSpec) -> tuple[object, ...]:
+        return spec.folder, spec.recipe.work, spec.dev_profile
+
+    def together(spec: ArtifactSpec) -> tuple[str, ...]:
+        beside = [name for each in artifacts if place(each) == place(spec) for name in each.features]
+        return tuple(dict.fromkeys(beside)) if spec.dev_profile else ()
+
+    return tuple(replace(spec, dev_features=together(spec)) for spec in artifacts)
 
 
 def _folder(section: Section, root: Path) -> Path:

@@ -86,7 +86,8 @@ class ArtifactSpec:
 
     `features` and `variables` are the feature set `default`; `feature_sets` are the others. `absent` are features that this
     way of building it must not have. `toolchains` are the compilers of a module, the usual one first. `profile` is cargo's, and
-    `dev_profile` the one that ./inv dev builds with, empty where that is the same.
+    `dev_profile` the one that ./inv dev builds with, empty where that is the same; it then has `dev_features`, those of all artifacts of
+    the crate that are built so: the crate's library is compiled once for all of them.
 
     `mount` is the argv that mounts it in a guest, with the placeholders {artifact} (the deployed file)
     and {mountpoint}; a daemon's command stays in the foreground. `prepare` are the commands that make the
@@ -107,6 +108,7 @@ class ArtifactSpec:
     features: tuple[str, ...] = ()
     profile: str = "release"
     dev_profile: str = ""
+    dev_features: tuple[str, ...] = ()
     variables: tuple[tuple[str, str], ...] = ()
     license: str = ""
     kernels: tuple[str, ...] = ()
@@ -140,7 +142,7 @@ class ArtifactSpec:
 
     def with_profile(self, name: str) -> ArtifactSpec:
         """The artifact as that profile of cargo builds it; as it is where the name is empty."""
-        return replace(self, profile=name) if name else self
+        return replace(self, profile=name, features=self.dev_features or self.features) if name else self
 
     @property
     def set_names(self) -> list[str]:

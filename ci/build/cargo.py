@@ -7,6 +7,7 @@ import errno
 import json
 import os
 import shlex
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -129,7 +130,7 @@ def build(job: Job) -> Artifact:
         package = _package(log, output)
         argv = [*cargo(job), "clean", "--locked", "-p", package, "--profile", job.spec.profile, *_place(job)]
         process.output(argv, deadline=120, cwd=job.source)
-        return _cargo(job, log, err)
+        return _cargo(replace(job, together=()), log, err)
 
     def warnings() -> int:
         found = messages.from_cargo(messages.cargo_messages(log), job.relative(job.source))
@@ -149,7 +150,8 @@ def command(job: Job) -> list[str]:
     """The cargo command line that builds the binary."""
     profile = ["--release"] if job.spec.profile == "release" else ["--profile", job.spec.profile]
     target = ["--target", job.spec.recipe.target] if job.spec.recipe.target else []
-    argv = [*cargo(job), "build", *profile, *target, "--bin", job.spec.output, "--locked", "--message-format", "json", *_place(job)]
+    binaries = [word for name in job.together or (job.spec.output,) for word in ("--bin", name)]
+    argv = [*cargo(job), "build", *profile, *target, *binaries, "--locked", "--message-format", "json", *_place(job)]
     return argv + (["--features", ",".join(job.spec.features)] if job.spec.features else [])
 
 
@@ -191,9 +193,31 @@ def _wrapper(job: Job) -> Path:
 
 
 def _cargo(job: Job, log: Path, err: Path) -> float:
+    """Run cargo; when it began, in epoch seconds. What was built together with others has the log of that one call."""
+    key = f"built in {target_folder(job)}"
+    if job.together and key in job.answers:
+        if job.answers[key] is None:
+            return _cargo(replace(job, together=()), log, err)
+        started, *logs = job.answers[key]
+        for source, copy in zip(logs, (log, err), strict=True):
+            shutil.copyfile(source, copy)
+        return float(started)
     log.unlink(missing_ok=True)
     started = stamp.begin(job.folder)
-    done = process.run(
+    done = _run(job, log, err)
+    if job.together and not done.ok:  # whose mistake it is shows where each is built for itself
+        job.answers[key] = None
+        return _cargo(replace(job, together=()), log, err)
+    _append_rendered(log, err)
+    if not done.ok:
+        raise _failure(job, log, err, done.how)
+    if job.together:
+        job.answers[key] = started, log, err
+    return started
+
+
+def _run(job: Job, log: Path, err: Path) -> process.Completed:
+    return process.run(
         command(job),
         limits=replace(job.limits, folder=job.spec.folder),
         log=log,
@@ -204,10 +228,6 @@ def _cargo(job: Job, log: Path, err: Path) -> float:
         progress=lambda _: job.say(messages.last_line(err)),
         pass_fds=job.inherited,
     )
-    _append_rendered(log, err)
-    if not done.ok:
-        raise _failure(job, log, err, done.how)
-    return started
 
 
 def _append_rendered(log: Path, err: Path) -> None:

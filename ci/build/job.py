@@ -29,6 +29,7 @@ class Job:
 
     `spec` is as the feature set, the toolchain and the profile have it; the latter two are empty for the usual ones. `server` are the
     processors that it shares with other builds. `attempt` tells apart the logs of several builds of one artifact in one run.
+    `together` are the outputs that the build tool makes in the same call, its own among them; empty where it makes only its own.
     `answers` are what build tools said of the tree or of themselves: jobs of one build share them, so that each is asked once.
     """
 
@@ -43,6 +44,7 @@ class Job:
     profile: str = ""
     server: JobServer | None = field(default=None, compare=False)
     attempt: str = ""
+    together: tuple[str, ...] = ()
     answers: dict[str, Any] = field(default_factory=dict, compare=False, repr=False)
 
     @property

@@ -153,11 +153,13 @@ def run(todo: Sequence[Job], finished: Callable[[Job, Artifact], str]) -> list[A
     with console.Progress() as progress, parallel.JobServer(process.cores()) as server:
 
         def work(numbers: list[int]) -> None:
+            together = _together([todo[number] for number in numbers])
             for number in numbers:
                 server.take()
                 try:
                     with progress.item(todo[number].label) as item:
-                        answers[number] = _build(replace(todo[number], say=item.say, server=server), finished)
+                        job = replace(todo[number], say=item.say, server=server, together=together)
+                        answers[number] = _build(job, finished)
                 finally:
                     server.give()
 
@@ -169,6 +171,11 @@ def run(todo: Sequence[Job], finished: Callable[[Job, Artifact], str]) -> list[A
 
 def _place(job: Job, number: int) -> object:
     return (job.spec.folder, cargo.target_folder(job)) if job.spec.builder == "cargo" else number
+
+
+def _together(group: Sequence[Job]) -> tuple[str, ...]:
+    """What one call of cargo makes: in ./inv dev all binaries of a crate; what ships is built as a person would, each for itself."""
+    return tuple(job.spec.output for job in group) if len(group) > 1 and group[0].profile else ()
 
 
 def _build(job: Job, finished: Callable[[Job, Artifact], str]) -> Answer:

@@ -9,7 +9,9 @@ from pathlib import Path
 import pytest
 
 from ci import build
+from ci.build.job import Job
 from ci.errors import Hang, ProductFailure, UsageError
+from ci.pipeline import matrix
 from tests import builds
 
 pytestmark = pytest.mark.integration
@@ -95,3 +97,38 @@ def test_a_build_that_does_not_end_is_a_hang_within_its_deadline(tmp_path: Path)
     (folder / "build.rs").write_text("fn main() { loop { std::thread::park(); } }")
     with pytest.raises(Hang, match="did not end within 15 s"):
         build.build(builds.job(tmp_path, replace(builds.DAEMON, deadline=15)))
+
+
+def _two_binaries(root: Path) -> tuple[Path, list[Job]]:
+    """A crate of two binaries, and their builds with a profile as ./inv dev has it."""
+    folder = builds.crate(root)
+    (folder / "src/bin").mkdir()
+    (folder / "src/bin/other.rs").write_text('fn main() {\n    println!("other");\n}\n')
+    with open(folder / "Cargo.toml", "a") as file:
+        file.write('\n[profile.edit]\ninherits = "dev"\n')
+    first = builds.job(root, builds.DAEMON.with_profile("edit"))
+    specs = (builds.DAEMON, replace(builds.DAEMON, name="other", output="other"))
+    answers: dict[str, object] = {}
+    jobs = [replace(builds.job(root, spec.with_profile("edit")), run=first.run, profile="edit", answers=answers) for spec in specs]
+    return folder, jobs
+
+
+def test_dev_has_all_binaries_of_a_crate_made_by_one_call_and_each_is_proved(tmp_path: Path) -> None:
+    folder, jobs = _two_binaries(tmp_path)
+    answers = matrix.run(jobs, lambda _, artifact: artifact.label)
+    made = [answer.artifact for answer in answers]
+    assert [artifact and artifact.path.name for artifact in made] == ["demo_fuse", "other"]
+    assert all(artifact and artifact.started < artifact.modified and not artifact.reused for artifact in made)
+    # The second has the log of the first one's call, word for word: cargo was not called again.
+    assert jobs[0].log("json").read_bytes() == jobs[1].log("json").read_bytes()
+    (folder / "src/bin/other.rs").write_text("fn main() {}\n")
+    again = matrix.run([replace(job, answers={}) for job in jobs], lambda _, artifact: artifact.label)
+    assert [answer.artifact and answer.artifact.reused for answer in again] == [True, False]
+
+
+def test_a_mistake_in_one_of_them_is_said_of_that_one(tmp_path: Path) -> None:
+    folder, jobs = _two_binaries(tmp_path)
+    (folder / "src/bin/other.rs").write_text("fn main() {\n    nonsense();\n}\n")
+    good, bad = matrix.run(jobs, lambda _, artifact: artifact.label)
+    assert good.artifact is not None and good.error is None
+    assert bad.error is not None and bad.error.where == "fuse/src/bin/other.rs:2"

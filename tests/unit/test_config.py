@@ -175,6 +175,14 @@ def test_the_projects_own_manifest_is_valid() -> None:
     assert config.read(Path(__file__).parents[2] / "vexci.yaml").project == "vexfs"
 
 
+def test_what_dev_builds_of_a_crate_has_the_features_of_all_of_it_and_what_ships_its_own() -> None:
+    manifest = config.read(Path(__file__).parents[2] / "vexci.yaml")
+    tool = manifest.artifact("vexfs-mkfs")
+    assert tool.with_profile(tool.dev_profile).features == ("fuse_support",)
+    assert tool.with_profile("") == tool and tool.features == ()
+    assert manifest.artifact("vexfs-kernel").dev_features == ()
+
+
 def test_options_of_suites_are_looked_at(tmp_path: Path) -> None:
     stress = "  stress: {artifacts: [mod], minimum: 3, deadline: 60, options: {seconds: soon, sed: 1}}\n"
     found = mistakes(tmp_path, GOOD.replace("benchmarks:\n", f"{stress}benchmarks:\n"))
