@@ -177,12 +177,15 @@ def look_ahead(session: Session, names: Collection[str]) -> None:
 
 def verify_one(session: Session, stage: Stage, artifact: Artifact) -> list[Check]:
     """All checks of one artifact, judged as the manifest expects them."""
-    spec = session.manifest.artifact(artifact.name).built_as(artifact.feature_set).with_profile(artifact.profile)
+    own = session.manifest.artifact(artifact.name).built_as(artifact.feature_set)
+    spec = own.with_profile(artifact.profile)
     kernel = resolve(session, artifact.kernel, stage) if artifact.kernel else None
     made = job(session, spec, kernel)
     made = replace(made, feature_set=artifact.feature_set, toolchain=artifact.toolchain, profile=artifact.profile)
     now = builders.inputs_hash(made, artifact) if artifact.path.is_file() else ""
-    subject = Subject(artifact, spec, kernel, now, session.record.run, session.manifest.release, *(builders.place(made, artifact) or ()))
+    # In ./inv dev it may be built with features of its neighbours; it must show its own.
+    asked = replace(spec, features=own.features)
+    subject = Subject(artifact, asked, kernel, now, session.record.run, session.manifest.release, *(builders.place(made, artifact) or ()))
     return expected.judged(spec, artifact, [*checks.verify(subject), *depth.checks(session, subject, made)])
 
 
