@@ -264,3 +264,10 @@ def test_the_gitlab_example_is_one_that_gitlab_reads(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
     commands = re.findall(r'"(\./inv [\w.]+)', example[1])
     assert len(commands) == 3 and {command.split()[1] for command in commands} <= tasks()
+
+
+def test_every_test_is_found_where_only_the_quick_ones_run() -> None:
+    """The job `unit` has not what starts guests: a module of tests that imports it at its top fails the job before any test."""
+    names = re.compile(r"^(?:import|from) (libvirt|pycdlib)\b", re.MULTILINE)
+    found = {path.name for path in (PROJECT / "tests").rglob("*.py") if names.search(path.read_text())}
+    assert not found
