@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 import time
@@ -12,6 +13,7 @@ import psutil
 import pytest
 
 from ci import leftovers
+from tests.recordschema import schema
 
 pytestmark = pytest.mark.unit
 
@@ -110,3 +112,9 @@ def test_what_a_tool_in_a_container_holds_is_released_when_that_is_gone_and_not_
     while folder.exists() and time.monotonic() < until:
         leftovers.sweep()
     assert not folder.exists()
+
+
+def test_the_record_s_schema_takes_a_process_as_it_is_named_and_as_it_was() -> None:
+    pattern = schema()["properties"]["process"]["pattern"]
+    assert re.search(pattern, leftovers.owner_id())
+    assert re.search(pattern, "12-3456") and not re.search(pattern, "12") and not re.search(pattern, "12-3-4-5")
