@@ -6,12 +6,12 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from ci.validate.guest import memory
+from ci.validate.guest import memory, telling
 from ci.validate.guest.context import Context, Failed, NotOffered, Plan
 from ci.validate.guest.fileops import promise
 from ci.validate.guest.machine import BORROWED
@@ -38,15 +38,13 @@ class Short(memory.Injector):
 
 
 @pytest.fixture
-def t(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Context]:
+def t(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Context:
     monkeypatch.setenv(BORROWED, "1")
     place = str(tmp_path)
     plan = Plan("faults", "x", "kernel-module", "", "", "", "ext4", (), place, place, True, "marker", 60.0, 20.0)
-    writer = os.open(os.devnull, os.O_WRONLY)
-    context = Context(plan, writer)
+    context = Context(plan, telling.nowhere())
     promise(context, "kept", memory._SIZE)
-    yield context
-    os.close(writer)
+    return context
 
 
 @pytest.mark.parametrize("name", EVERYWHERE)

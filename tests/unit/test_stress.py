@@ -4,12 +4,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from ci.validate.guest import churn, stress
+from ci.validate.guest import churn, stress, telling
 from ci.validate.guest.context import Context, Failed, NotOffered, Plan
 from ci.validate.guest.exerciser import Exerciser
 from ci.validate.guest.machine import BORROWED
@@ -18,13 +18,11 @@ pytestmark = pytest.mark.unit
 
 
 @pytest.fixture
-def t(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Context]:
+def t(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Context:
     monkeypatch.setenv(BORROWED, "1")
     place = str(tmp_path)
     plan = Plan("stress", "x", "daemon", "", "", "", "ext4", (), place, place, True, "marker", 60.0, 20.0)
-    writer = os.open(os.devnull, os.O_WRONLY)
-    yield Context(plan, writer)
-    os.close(writer)
+    return Context(plan, telling.nowhere())
 
 
 def exercise(t: Context, steps: int = 400) -> None:

@@ -15,6 +15,7 @@ from typing import Any
 from . import mounts
 from .machine import mark, throwaway
 from .stacks import state_of
+from .telling import Writer
 
 
 class Failed(Exception):
@@ -96,7 +97,7 @@ class Ended:
 class Context:
     """One case's tools. Each blocking step is announced by `op`, which restarts the operation's deadline."""
 
-    def __init__(self, plan: Plan, writer: int) -> None:
+    def __init__(self, plan: Plan, writer: Writer) -> None:
         self.plan = plan
         self.detail = ""
         self.operation = "start"
@@ -106,24 +107,19 @@ class Context:
         """Say what is done next; `watched` where it keeps the operation deadline itself and can say more than that it was silent."""
         self.operation = text
         mark(f"operation {text}")  # on the console at once: where the kernel dies in it, the line for the host may be lost
-        os.write(self._writer, json.dumps({"operation": text, "watched": watched}).encode() + b"\n")
+        self._writer.tell({"operation": text, "watched": watched, "at": time.monotonic()}, at_once=False)
 
     def tell(self, message: dict[str, Any]) -> None:
         """Something that the host is waiting for; it is progress too."""
-        os.write(self._writer, json.dumps({"message": message}).encode() + b"\n")
+        self._writer.tell({"message": message})
 
     def found(self, case: str, verdict: str, detail: str = "", *, required: bool = True) -> None:
         """A case of its own that was found in what a program printed; it is told beside the one that runs."""
-        self._write({"case": {"case": case, "verdict": verdict, "detail": detail, "seconds": 0.0, "required": required}})
+        self._writer.tell({"case": {"case": case, "verdict": verdict, "detail": detail, "seconds": 0.0, "required": required}})
 
     def keep(self, name: str, text: str) -> None:
         """A file for the record: what a program printed."""
-        self._write({"file": {"name": name, "text": text}})
-
-    def _write(self, message: dict[str, Any]) -> None:
-        data = json.dumps(message).encode() + b"\n"
-        while data:  # a pipe takes a part of what is long
-            data = data[os.write(self._writer, data) :]
+        self._writer.tell({"file": {"name": name, "text": text}})
 
     def beside(self, plan: Plan) -> Context:
         """Tools for another mount in the same case; what is done there is told as here."""

@@ -14,7 +14,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from . import mounts, product
+from . import mounts, product, telling
 from .context import Context, Failed, Hung, Plan
 from .machine import mark
 from .operations import Sequence, remove, tree
@@ -27,7 +27,7 @@ def main(arguments: list[str]) -> int:
         return 2
     request = json.loads(Path(arguments[1]).read_text(encoding="utf-8"))
     plans = [Plan.parse(json.dumps(facts)) for facts in request["systems"]]
-    quiet = os.open(os.devnull, os.O_WRONLY)
+    quiet = telling.nowhere()
     contexts = [Context(plan, quiet) for plan in plans]
     at = ""
     try:

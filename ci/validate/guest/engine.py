@@ -11,7 +11,6 @@ the verdict. Small cases that need no process each are members of a group (`grou
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 import time
@@ -21,7 +20,8 @@ from functools import partial
 
 from .context import Context, Plan
 from .machine import mark, opened
-from .runner import Outcome, Runner, detach, emit, verdict_of
+from .runner import Outcome, Runner, detach, emit, line, verdict_of
+from .telling import Writer
 
 _TAINT_DIED = 1 << 7
 MODULE = "kernel-module"
@@ -129,7 +129,7 @@ class Progress:
         if self.stop:
             emit("end", case=case, verdict="skip", detail=f"not run: {self.stop}", seconds=0.0)
             return False
-        emit("begin", case=case)
+        line("begin", case=case)
         if not marked:
             mark(f"case {case}")
         self._since, self._alive = time.monotonic(), not _died()
@@ -155,7 +155,7 @@ class Progress:
             self.stop = f"{case} did not pass"
 
 
-def _child(entry: CaseEntry, plan: Plan, writer: int) -> None:
+def _child(entry: CaseEntry, plan: Plan, writer: Writer) -> None:
     """The case's own process: never returns."""
     detach()
     context = Context(plan, writer)
@@ -167,7 +167,7 @@ def _child(entry: CaseEntry, plan: Plan, writer: int) -> None:
         if entry.mounted:
             context.prove_mount()
 
-    os.write(writer, json.dumps(verdict_of(context, body).facts()).encode() + b"\n")
+    writer.tell(verdict_of(context, body).facts())
     os._exit(0)
 
 

@@ -6,7 +6,6 @@ A process that dies in a case is that case's failure, and another one goes on wi
 
 from __future__ import annotations
 
-import json
 import os
 import time
 from functools import partial
@@ -16,6 +15,7 @@ from .context import Context, Plan
 from .engine import GroupEntry, Progress
 from .machine import mark
 from .runner import Outcome, Runner, detach, verdict_of
+from .telling import Writer
 
 
 def run(entry: GroupEntry, progress: Progress) -> None:
@@ -59,7 +59,7 @@ class _GroupRunner(Runner):
                 self._operation, self._limit = "start", self._plan.operation_deadline
 
 
-def _child(entry: GroupEntry, names: tuple[str, ...], plan: Plan, writer: int) -> None:
+def _child(entry: GroupEntry, names: tuple[str, ...], plan: Plan, writer: Writer) -> None:
     """The group's process: never returns."""
     detach()
     context = Context(plan, writer)
@@ -69,9 +69,9 @@ def _child(entry: GroupEntry, names: tuple[str, ...], plan: Plan, writer: int) -
         for following, outcome in zip([*names[1:], ""], entry.body(context, names), strict=True):
             if following:  # before the host is told, so that the kernel's log has the marks in the order of what is done
                 mark(f"case {following}")
-            os.write(writer, json.dumps({"ended": outcome.facts()}).encode() + b"\n")
+            writer.tell({"ended": outcome.facts()})
             context.operation = "start"
         context.prove_mount()
 
-    os.write(writer, json.dumps(verdict_of(context, body).facts()).encode() + b"\n")
+    writer.tell(verdict_of(context, body).facts())
     os._exit(0)

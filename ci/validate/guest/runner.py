@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import json
 import os
-import select
 import signal
 import sys
 import time
@@ -14,6 +13,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from . import telling
 from .context import Context, Failed, Hung, NotOffered, Plan, Skipped
 from .stacks import kill_group, members, stacks
 
@@ -25,8 +25,13 @@ WATCHED_FACTOR = 2  # of the operation deadline, where the case itself keeps tha
 
 def emit(event: str, **facts: Any) -> None:
     """One JSON line for the host."""
-    sys.stdout.write(json.dumps({"event": event, **facts}) + "\n")
+    line(event, **facts)
     sys.stdout.flush()
+
+
+def line(event: str, **facts: Any) -> None:
+    """The same, which goes with the next that is emitted: what takes it to the host is woken once for both."""
+    sys.stdout.write(json.dumps({"event": event, **facts}) + "\n")
 
 
 @dataclass
@@ -73,9 +78,9 @@ def verdict_of(context: Context, body: Callable[[], None]) -> Outcome:
 
 
 class Runner:
-    """Runs `body` (which gets the writing end of a pipe and never returns) as the process of the case `case`."""
+    """Runs `body` (which gets the writer and never returns) as the process of the case `case`."""
 
-    def __init__(self, case: str, plan: Plan, deadline: float, body: Callable[[int], None]) -> None:
+    def __init__(self, case: str, plan: Plan, deadline: float, body: Callable[[telling.Writer], None]) -> None:
         self._case = case
         self._plan = plan
         self._body = body
@@ -83,68 +88,47 @@ class Runner:
         self._operation = "start"
         self._since = time.monotonic()
         self._limit = plan.operation_deadline
-        self._buffer = b""
         self._end: dict[str, Any] | None = None
 
     def run(self) -> Outcome:
         """Fork, listen, judge."""
-        reader, writer = os.pipe()
+        reader, writer = telling.pair()
         sys.stdout.flush()
         pid = os.fork()
         if pid == 0:
-            os.close(reader)
+            reader.close()
             self._body(writer)
-        os.close(writer)
+        child = os.pidfd_open(pid)
         try:
-            return self._listen(pid, reader)
+            return self._listen(pid, child, reader)
         finally:
-            os.close(reader)
+            reader.close()
+            writer.close()
+            os.close(child)
 
-    def _listen(self, pid: int, reader: int) -> Outcome:
+    def _listen(self, pid: int, child: int, reader: telling.Reader) -> Outcome:
         beat = time.monotonic()
-        ended = False
         while True:
-            ready, _, _ = select.select([reader], [], [], POLL_SECONDS)
-            if ready:
-                data = os.read(reader, 65536)
-                self._take(data)
-                ended = ended or not data
+            reader.wait(child, POLL_SECONDS)
             done, status = os.waitpid(pid, os.WNOHANG)
+            for message in reader.heard():  # of one that has ended: all that it said before
+                self._hear(message)
             if done:
-                self._drain(reader)
                 return self._judge(status)
+            sys.stdout.flush()
             now = time.monotonic()
             if now - beat >= BEAT_SECONDS:
                 beat = now
                 self._beat(now)
             if now - self._since > self._limit or now > self._deadline:
                 return self._hang(pid, now)
-            if ended:
-                time.sleep(0.005)  # the pipe is closed and the process is about to be gone: do not spin
-
-    def _drain(self, reader: int) -> None:
-        os.set_blocking(reader, False)
-        while True:
-            try:
-                data = os.read(reader, 65536)
-            except BlockingIOError:
-                return  # a process that the case left behind holds the pipe open
-            if not data:
-                return
-            self._take(data)
-
-    def _take(self, data: bytes) -> None:
-        self._buffer += data
-        *lines, self._buffer = self._buffer.split(b"\n")
-        for line in lines:
-            self._hear(json.loads(line))
 
     def _hear(self, message: dict[str, Any]) -> None:
         if "operation" in message:
-            self._operation, self._since = message["operation"], time.monotonic()
+            self._operation, self._since = message["operation"], message["at"]
             # Who waits under the same deadline himself says more of it: he is given the time to.
             self._limit = self._plan.operation_deadline * (WATCHED_FACTOR if message.get("watched") else 1)
-            emit("operation", case=self._case, operation=self._operation)
+            line("operation", case=self._case, operation=self._operation)
         elif "case" in message:
             emit("found", **message["case"])
         elif "file" in message:
