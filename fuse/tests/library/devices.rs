@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use crate::stores::{open, quiet, volume};
+use crate::stores::{Fault, Faulty, open, quiet, volume};
 use vexfs::disk::state::ERROR;
 use vexfs::disk::{
     Access, Block, BlockDevice, Error, FileDevice, MemoryDevice, MetaRead, OpenOptions, Store,
@@ -62,45 +62,19 @@ fn a_read_only_device_is_replayed_into_memory() {
 
 #[test]
 fn a_device_that_fails_ends_the_journal_and_says_so() {
-    use std::sync::atomic::{AtomicBool, Ordering};
-    struct Failing(MemoryDevice, AtomicBool);
-    impl BlockDevice for Failing {
-        fn blocks(&self) -> u64 {
-            self.0.blocks()
-        }
-        fn name(&self) -> &str {
-            "failing"
-        }
-        fn read_blocks(&self, block: u64, buffer: &mut [u8]) -> std::io::Result<()> {
-            self.0.read_blocks(block, buffer)
-        }
-        fn write_blocks(&self, block: u64, bytes: &[u8]) -> std::io::Result<()> {
-            // The journal superblock can still be written.
-            if self.1.load(Ordering::Relaxed) && block != 3 {
-                return Err(std::io::Error::from_raw_os_error(5));
-            }
-            self.0.write_blocks(block, bytes)
-        }
-        fn flush(&self) -> std::io::Result<()> {
-            Ok(())
-        }
-    }
-    let image = volume(1024).image();
-    let device = Arc::new(Failing(
-        MemoryDevice::from_image(&image),
-        AtomicBool::new(false),
-    ));
+    let device = Faulty::over(volume(1024));
     let mut store = Store::open(device.clone(), quiet()).expect("open");
     let mut tx = store.begin(1).expect("begin");
     tx.write_state(&mut |state| state.check_time = 1)
         .expect("state");
     tx.finish().expect("finish");
-    device.1.store(true, Ordering::Relaxed);
+    // The journal superblock can still be written.
+    device.set(Fault::Writes { except: Some(3) });
     assert_eq!(store.commit().map_err(|error| error.errno()), Err(5));
     assert_eq!(store.commit(), Err(Error::Aborted));
     assert!(matches!(store.begin(1), Err(Error::Aborted)));
     drop(store);
-    device.1.store(false, Ordering::Relaxed);
+    device.set(Fault::Nothing);
     let store = Store::open(device, quiet()).expect("the next mount replays");
     let state = store.read_state().expect("state");
     assert_eq!((state.check_time, state.flags & ERROR), (0, ERROR));

@@ -2,38 +2,12 @@
 //! Once a device has failed to write, nobody is told that his changes are durable.
 
 use std::ffi::OsStr;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use crate::stores::{quiet, volume};
+use crate::stores::{Fault, Faulty, quiet, volume};
 use rustix::io::Errno;
-use vexfs::disk::{BlockDevice, DiskVolume, Error, ErrorPolicy, MemoryDevice, OpenOptions};
+use vexfs::disk::{DiskVolume, Error, ErrorPolicy, OpenOptions};
 use vexfs::{AtimePolicy, Ino, NewNode, Owner};
-
-/// Fails to write as long as it is told to.
-struct Failing(Arc<MemoryDevice>, AtomicBool);
-
-impl BlockDevice for Failing {
-    fn blocks(&self) -> u64 {
-        self.0.blocks()
-    }
-    fn name(&self) -> &str {
-        "failing"
-    }
-    fn read_blocks(&self, block: u64, buffer: &mut [u8]) -> std::io::Result<()> {
-        self.0.read_blocks(block, buffer)
-    }
-    fn write_blocks(&self, block: u64, bytes: &[u8]) -> std::io::Result<()> {
-        match self.1.load(Ordering::Relaxed) {
-            true => Err(std::io::Error::from_raw_os_error(5)),
-            false => self.0.write_blocks(block, bytes),
-        }
-    }
-    fn flush(&self) -> std::io::Result<()> {
-        Ok(())
-    }
-}
 
 fn make(disk: &mut DiskVolume, name: &str) -> Result<Ino, Error> {
     let owner = Owner { uid: 0, gid: 0 };
@@ -44,20 +18,20 @@ fn make(disk: &mut DiskVolume, name: &str) -> Result<Ino, Error> {
 #[test]
 fn every_sync_after_one_that_failed_fails_too() {
     for errors in [ErrorPolicy::RemountRo, ErrorPolicy::Continue] {
-        let device = Arc::new(Failing(volume(4096), AtomicBool::new(false)));
+        let device = Faulty::over(volume(4096));
         let options = OpenOptions { errors, ..quiet() };
         let opened = DiskVolume::open(device.clone(), options, AtimePolicy::Never);
         let mut disk = opened.expect("opens");
         make(&mut disk, "kept").expect("makes");
         disk.sync().expect("syncs");
         make(&mut disk, "lost").expect("makes");
-        device.1.store(true, Ordering::Relaxed);
+        device.set(Fault::Writes { except: None });
         for _ in 0..2 {
             let error = disk.sync().expect_err("could not write");
             assert_eq!(error.errno(), Errno::IO.raw_os_error());
         }
         // The device works again, but the change is gone.
-        device.1.store(false, Ordering::Relaxed);
+        device.set(Fault::Nothing);
         disk.sync().expect_err("was lost");
         make(&mut disk, "refused").expect_err("takes no changes any more");
         assert!(!disk.has_older(Duration::ZERO), "nothing waits");

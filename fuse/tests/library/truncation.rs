@@ -2,40 +2,12 @@
 //! A truncation that fails on the way never brings old bytes back.
 
 use std::ffi::OsStr;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
-use crate::stores::{quiet, volume};
-use vexfs::disk::{
-    BlockDevice, DiskVolume, ErrorPolicy, MemoryDevice, OpenOptions, Superblock, fsck,
-};
+use crate::stores::{Fault, Faulty, quiet, volume};
+use vexfs::disk::{DiskVolume, ErrorPolicy, OpenOptions, Superblock, fsck};
 use vexfs::{AtimePolicy, AttrChange, Ino, NewNode, Owner};
 
 const GIB: u64 = 1 << 30;
-
-/// Fails to read one block, as long as it is not 0.
-struct Failing(Arc<MemoryDevice>, AtomicU64);
-
-impl BlockDevice for Failing {
-    fn blocks(&self) -> u64 {
-        self.0.blocks()
-    }
-    fn name(&self) -> &str {
-        "failing"
-    }
-    fn read_blocks(&self, block: u64, buffer: &mut [u8]) -> std::io::Result<()> {
-        match self.1.load(Ordering::Relaxed) {
-            bad if bad != 0 && bad == block => Err(std::io::Error::from_raw_os_error(5)),
-            _ => self.0.read_blocks(block, buffer),
-        }
-    }
-    fn write_blocks(&self, block: u64, bytes: &[u8]) -> std::io::Result<()> {
-        self.0.write_blocks(block, bytes)
-    }
-    fn flush(&self) -> std::io::Result<()> {
-        Ok(())
-    }
-}
 
 fn sized(size: u64) -> AttrChange {
     AttrChange {
@@ -47,7 +19,7 @@ fn sized(size: u64) -> AttrChange {
 #[test]
 fn a_truncation_that_failed_is_finished_before_the_file_grows_again() {
     let below = volume(4 * GIB / 4096);
-    let device = Arc::new(Failing(below.clone(), AtomicU64::new(0)));
+    let device = Faulty::over(below.clone());
     let open = || {
         let options = OpenOptions {
             errors: ErrorPolicy::Continue,
@@ -68,7 +40,7 @@ fn a_truncation_that_failed_is_finished_before_the_file_grows_again() {
     let geometry = Superblock::read(&*below).expect("is valid").geometry();
     let mut disk = open();
     // The blocks of the third group cannot be given back.
-    device.1.store(geometry.group_start(2), Ordering::Relaxed);
+    device.set(Fault::ReadAt(geometry.group_start(2)));
     let cut = disk.set_attr(ino, &sized(0)).map_err(|error| error.errno());
     assert_eq!(cut, Err(5));
     assert_eq!(disk.attr(ino).expect("exists").size, 0);
@@ -78,7 +50,7 @@ fn a_truncation_that_failed_is_finished_before_the_file_grows_again() {
     assert_eq!(grown, Err(5), "what is behind the end is still there");
     let written = disk.write(ino, GIB, b"x").map_err(|error| error.errno());
     assert_eq!(written, Err(5));
-    device.1.store(0, Ordering::Relaxed);
+    device.set(Fault::Nothing);
     disk.set_attr(ino, &sized(GIB)).expect("grows");
     assert_eq!(disk.read(ino, secret, 6), Ok(vec![0; 6]));
     assert_eq!(disk.attr(ino).expect("exists").blocks, 0);
