@@ -8,9 +8,11 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
+from types import TracebackType
 from typing import Generic, TypeVar
 
-from ci.errors import UsageError
+from ci import console
+from ci.errors import InfrastructureError, UsageError
 from ci.pipeline.pool import Pool
 from ci.pipeline.threads import run_all
 
@@ -26,42 +28,92 @@ def check_slots(slots: int, guest: str = "") -> None:
         raise UsageError(f"--slots {slots} and --guest {guest} contradict each other: one running guest is one slot")
 
 
-def distribute(
-    pool: Pool, items: Sequence[Item], work: Callable[[Pool, Item], None], *, kernel: Callable[[Item], str] | None = None
-) -> None:
-    """`work(slot's pool, item)` for each item, in as many slots as the pool has; the pool itself is the first.
+class Slots(Generic[Item]):
+    """Shares out `items` among as many slots as the pool has; the pool itself is the first. A context: it lets go of the others' guests.
 
     `kernel` says which kernel of vexci.yaml an item needs: a slot stays with one as long as there is an item for it, so that guests
-    are not exchanged more than necessary. The first error that `work` raises is raised here when every slot has come to its end; no
-    slot takes another item then. On Ctrl-C the guests are ended first, which ends what waits for them.
+    are not exchanged more than necessary.
     """
-    waiting = _Waiting(items, kernel or (lambda _: ""))
-    problems: list[BaseException] = []
-    count = min(pool.slots, len(items))
-    with ExitStack() as stack:
-        pools = [pool, *(stack.enter_context(pool.beside(number)) for number in range(2, count + 1))]
 
-        def slot(number: int, first: Pool) -> None:
-            own, at = first, first.spec.kernel if kernel else ""
+    def __init__(self, pool: Pool, items: Sequence[Item], *, kernel: Callable[[Item], str] | None = None) -> None:
+        self._kernel = kernel
+        self._waiting = _Waiting(items, kernel or (lambda _: ""))
+        self._stack = ExitStack()
+        self._problems: list[BaseException] = []
+        self.count = min(pool.slots, len(items))
+        self._pools = [pool, *(self._stack.enter_context(pool.beside(number)) for number in range(2, self.count + 1))]
+        self._first = [self._waiting.take(number, self._at(own)) for number, own in enumerate(self._pools, 1)]
+        given = list(self._pools)
+        self._now = [self._for(own, self._at(own), needed) for own, (_, needed) in zip(given, self._first, strict=True)]
+
+    def __enter__(self) -> Slots[Item]:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._stack.close()
+
+    def start(self) -> None:
+        """Have all first guests started, at the same time. What the first slot's start raises is raised; another's is tried again, and
+        then judged, when its item needs it."""
+
+        def start(number: int, own: Pool) -> None:
             try:
-                while not problems:
-                    item, needed = waiting.take(number, at)
-                    if needed != at:
-                        own.discard()
-                        own, at = stack.enter_context(first.on(needed)), needed
-                        pools.append(own)
+                own.guest()
+            except InfrastructureError as error:
+                if number == 1:
+                    self._problems.append(error)
+                else:
+                    console.note(f"slot {number}: {error}")
+            except BaseException as error:
+                self._problems.append(error)
+
+        self._in_threads(start)
+        if self._problems:
+            raise self._problems[0]
+
+    def run(self, work: Callable[[Pool, Item], None]) -> None:
+        """`work(slot's pool, item)` for each item. The first error that it raises is raised here when every slot has come to its end; no
+        slot takes another item then. On Ctrl-C the guests are ended first, which ends what waits for them."""
+
+        def slot(number: int, own: Pool) -> None:
+            try:
+                item, at = self._first[number - 1]
+                while not self._problems:
                     work(own, item)
+                    item, needed = self._waiting.take(number, at)
+                    own, at = self._for(own, at, needed), needed
             except IndexError:
                 return
             except BaseException as error:
-                problems.append(error)
+                self._problems.append(error)
 
-        if count == 1:
-            slot(1, pool)
-        else:
-            _in_threads(pools, slot, problems)
-    if problems:
-        raise problems[0]
+        self._in_threads(slot)
+        if self._problems:
+            raise self._problems[0]
+
+    def _at(self, own: Pool) -> str:
+        """The kernel of its guests, as an item would name it."""
+        return own.spec.kernel if self._kernel else ""
+
+    def _for(self, own: Pool, at: str, kernel: str) -> Pool:
+        """The pool for guests with this kernel, in the place of `own`, whose guests have the kernel `at`."""
+        if at == kernel:
+            return own
+        own.discard()
+        self._pools.append(self._stack.enter_context(own.on(kernel)))
+        return self._pools[-1]
+
+    def _in_threads(self, body: Callable[[int, Pool], None]) -> None:
+        if self.count == 1:
+            body(1, self._now[0])
+            return
+        threads = [threading.Thread(target=body, args=(number, own), name=f"slot-{number}") for number, own in enumerate(self._now, 1)]
+
+        def stop() -> None:
+            for own in self._pools:
+                own.end("the end of the tool")
+
+        run_all(threads, self._problems, stop)
 
 
 class _Waiting(Generic[Item]):
@@ -90,13 +142,3 @@ class _Waiting(Generic[Item]):
             self._kernel_of[slot] = needed
             index = next(index for index, item in enumerate(self._items) if self._kernel(item) == needed)
             return self._items.pop(index), needed
-
-
-def _in_threads(pools: list[Pool], slot: Callable[[int, Pool], None], problems: list[BaseException]) -> None:
-    threads = [threading.Thread(target=slot, args=(number, own), name=f"slot-{number}") for number, own in enumerate(pools, 1)]
-
-    def stop() -> None:
-        for own in pools:
-            own.end("the end of the tool")
-
-    run_all(threads, problems, stop)

@@ -20,7 +20,8 @@ from ci.pipeline.choice import Item, Request
 from ci.pipeline.guests import deploy_tools, for_guest, once, tools
 from ci.pipeline.lives import PoolLives
 from ci.pipeline.pool import Pool
-from ci.pipeline.slots import distribute
+from ci.pipeline.session import Session
+from ci.pipeline.slots import Slots
 from ci.record import Stage, plain
 from ci.report import cases as cases_of
 from ci.store import RunFolder, atomic_write
@@ -48,17 +49,24 @@ def validate(pool: Pool, request: Request | None = None, *, repeat: int = 1) -> 
         console.verdict_line(Verdict.SKIP, f"suite {name}: {why}")
         session.record.skip(f"validate {name}", why, required=False)
     pool.ready_for(list(dict.fromkeys(item.kernel for item in todo)))
-    if todo[0].kernel == pool.spec.kernel:
-        pool.guest()  # a machine that does not start is no failure of this stage
+    with Slots(pool, todo, kernel=lambda item: item.kernel) as slots:
+        slots.start()  # a machine that does not start is no failure of this stage
+        return _in_stage(session, slots, todo, ledger, request.cases, repeat)
+
+
+def _in_stage(
+    session: Session, slots: Slots[Item], todo: Sequence[Item], ledger: Ledger, cases: tuple[str, ...], repeat: int
+) -> list[SuiteResult]:
+    manifest = session.manifest
     with session.record.stage("validate") as stage, console.group("validate"):
-        work = _Work(stage, ledger, request.cases, Board([item.label for item in todo]))
-        slots = stage.results["slots"] = min(pool.slots, len(todo))
+        work = _Work(stage, ledger, cases, Board([item.label for item in todo]))
+        stage.results["slots"] = slots.count
         begin = time.monotonic()
         try:
             with work.board:
-                distribute(pool, todo, work.one, kernel=lambda item: item.kernel)
+                slots.run(work.one)
         finally:
-            _say_overhead(stage, work.results, (time.monotonic() - begin) * slots)
+            _say_overhead(stage, work.results, (time.monotonic() - begin) * slots.count)
             stage.evidence += for_other_programs(session.record.run, work.results)
         stage.checks += ledger.checks(manifest.root / known.FILE)
         if repeat > 1:

@@ -10,11 +10,11 @@ from typing import cast
 
 import pytest
 
-from ci.errors import ProductFailure, UsageError
+from ci.errors import InfrastructureError, ProductFailure, UsageError
 from ci.manifest import MachineSpec
 from ci.pipeline import pool as pools
 from ci.pipeline.pool import Pool
-from ci.pipeline.slots import check_slots, distribute
+from ci.pipeline.slots import Slots, check_slots
 
 pytestmark = pytest.mark.unit
 
@@ -27,6 +27,9 @@ class Guests:
         self.others: list[Guests] = []
         self.closed = False
         self.ended = ""
+        self.started = 0
+        self.together: threading.Barrier | None = None
+        self.broken: BaseException | None = None
 
     def __enter__(self) -> Guests:
         return self
@@ -41,6 +44,14 @@ class Guests:
     def discard(self) -> None:
         """There is no guest to let go of."""
 
+    def guest(self) -> None:
+        """Starts, at the same time as another, where that is asked for, or does not."""
+        self.started += 1
+        if self.together is not None:
+            self.together.wait()
+        if self.broken:
+            raise self.broken
+
     def end(self, why: str) -> None:
         self.ended = why
 
@@ -48,7 +59,8 @@ class Guests:
 def run(slots: int, items: list[int], work: object) -> Guests:
     pool = Guests(slots)
     try:
-        distribute(cast(Pool, pool), items, work)  # type: ignore[arg-type]
+        with Slots(cast(Pool, pool), items) as slots_of:
+            slots_of.run(work)  # type: ignore[arg-type]
     finally:
         assert all(other.closed for other in pool.others), "the other slots' guests are ended"
     return pool
@@ -97,8 +109,8 @@ def test_ctrl_c_ends_the_guests_so_that_nobody_waits_for_them(monkeypatch: pytes
         real(self, timeout)
 
     monkeypatch.setattr(threading.Thread, "join", join)
-    with pytest.raises(KeyboardInterrupt):
-        distribute(cast(Pool, pool), [1, 2], work)  # type: ignore[arg-type]
+    with pytest.raises(KeyboardInterrupt), Slots(cast(Pool, pool), [1, 2]) as slots:
+        slots.run(work)  # type: ignore[arg-type]
     assert pool.ended and all(other.ended for other in pool.others)
 
 
@@ -140,7 +152,8 @@ def test_each_item_runs_with_its_kernel_and_a_slot_stays_with_one(slots: int) ->
         done.append((threading.get_ident(), own.spec.kernel, item))
 
     items = ["a1", "b1", "a2", "b2", "a3", "b3"]
-    distribute(cast(Pool, pool), items, work, kernel=lambda item: item[0])  # type: ignore[arg-type]
+    with Slots(cast(Pool, pool), items, kernel=lambda item: item[0]) as given:
+        given.run(work)  # type: ignore[arg-type]
     assert sorted(item for _, _, item in done) == sorted(items)
     assert all(kernel == item[0] for _, kernel, item in done)
     for slot in {thread for thread, _, _ in done}:
@@ -149,3 +162,34 @@ def test_each_item_runs_with_its_kernel_and_a_slot_stays_with_one(slots: int) ->
     if slots == 2:
         firsts = {thread: kernel for thread, kernel, _ in reversed(done)}
         assert sorted(firsts.values()) == ["a", "b"], "the slots begin with a kernel each"
+
+
+def started(first: BaseException | None = None, second: BaseException | None = None) -> list[Guests]:
+    """Both slots' pools, after their guests were asked to start at the same time; each may fail to."""
+    pool = Guests(2)
+    pool.broken = first
+    with Slots(cast(Pool, pool), [1, 2]) as slots:
+        both = [pool, pool.others[0]]
+        together = threading.Barrier(2, timeout=20)  # passes only where both are being started
+        for each in both:
+            each.together = together
+        both[1].broken = second
+        slots.start()
+    return both
+
+
+def test_the_first_guests_of_all_slots_start_at_the_same_time() -> None:
+    assert [each.started for each in started()] == [1, 1]
+
+
+def test_a_guest_of_the_first_slot_that_does_not_start_is_told_before_anything_runs() -> None:
+    with pytest.raises(InfrastructureError, match="no memory"):
+        started(first=InfrastructureError("no memory"))
+
+
+def test_a_guest_of_another_slot_that_does_not_start_is_said_and_left_to_its_item(capsys: pytest.CaptureFixture[str]) -> None:
+    started(second=InfrastructureError("no memory"))
+    captured = capsys.readouterr()
+    assert "slot 2: no memory" in captured.out + captured.err
+    with pytest.raises(ProductFailure):
+        started(second=ProductFailure("the module is refused"))
