@@ -10,19 +10,26 @@ import shutil
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from ci import build, console, errors, kernels
+from ci import deploy as deployer
+from ci import validate as suites
 from ci.bench import available, cycles, editing, extras, machines, overhead, tool
 from ci.bench.editing import Edit
 from ci.errors import InfrastructureError, UsageError
 from ci.images import modules
+from ci.manifest import MachineSpec
 from ci.model import Accelerator, KernelTarget, Series, worst
 from ci.pipeline import artifacts, benching
+from ci.pipeline.guests import for_guest
 from ci.pipeline.pool import machine_spec, prepare
 from ci.pipeline.session import Session
 from ci.record import Stage
 from ci.samples import LEAST_SAMPLES
+from ci.vm.boot import Boot
+from ci.vm.machine import Machine
 
 SUITE = "tool"
 OVERHEAD = "overhead"
@@ -52,7 +59,7 @@ def bench(session: Session, *, rounds: int, quick: bool = False) -> None:
         ]
         with console.Progress() as progress, progress.item("the tool itself") as item:
             measured = machines.measure(spec, *guests, root=root, run=run, rounds=count, progress=item.say) if guests else []
-            measured += cycles.measure(spec, *guests, root=root, run=run, progress=item.say) if guests else []
+            measured += _cycles(session, spec, guests, item.say) if guests else []
             measured += tool.measure(measures, rounds=count, run=run, progress=item.say)
             measured += _each_verified(session, stage, count)
             if guests:
@@ -103,6 +110,27 @@ def _with_guests(session: Session, accelerator: Accelerator, scratch: Path) -> l
     if virtme is None:
         return found
     return [*found, *tool.beside_virtme(root, virtme, kernel.name, kernel.image, scratch, kvm=accelerator.name == "kvm")]
+
+
+def _cycles(session: Session, spec: MachineSpec, guests: tuple[Boot, Accelerator], say: Callable[[str], None]) -> list[Series]:
+    """A hundred guests in a row, each of which passes the first suite that runs unasked, on its artifacts in turn."""
+    suite = next((suite for suite in session.manifest.suites if not suite.on_request), None)
+    fitting = for_guest(session, spec.kernel)
+    subjects = [each for each in fitting if suite and each[0].name in suite.artifacts]
+    if suite is None or not subjects:
+        console.note("not measured: guests in a row, each of which runs a suite: there is no suite for what is built")
+        return []
+    run = session.record.run
+
+    def work(machine: Machine, number: int) -> None:
+        subject = subjects[number % len(subjects)]
+        for each in (*(each for each in fitting if not each[0].mount), subject):
+            deployer.deploy(machine, *each)
+        result = suites.run_suite(machine, suite, *subject, run=run)
+        if not result.verdict.ok:
+            raise errors.of(result.verdict, f"{result.suite} on {result.artifact} in cycle {number}: {result.detail}")
+
+    return cycles.measure(spec, *guests, work, root=session.manifest.root, run=run, progress=say)
 
 
 def _for_virtme(session: Session) -> KernelTarget | None:
