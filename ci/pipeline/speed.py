@@ -24,6 +24,7 @@ from ci.manifest import MachineSpec
 from ci.model import Accelerator, KernelTarget, Series, worst
 from ci.pipeline import artifacts, benching
 from ci.pipeline.guests import for_guest
+from ci.pipeline.measuring import measuring
 from ci.pipeline.pool import machine_spec, prepare
 from ci.pipeline.session import Session
 from ci.record import Stage
@@ -57,13 +58,13 @@ def bench(session: Session, *, rounds: int, quick: bool = False) -> None:
             tool.verification(root),
             *(_with_guests(session, guests[1], Path(scratch)) if guests else []),
         ]
-        with console.Progress() as progress, progress.item("the tool itself") as item:
-            measured = machines.measure(spec, *guests, root=root, run=run, rounds=count, progress=item.say) if guests else []
-            measured += _cycles(session, spec, guests, item.say) if guests else []
-            measured += tool.measure(measures, rounds=count, run=run, progress=item.say)
+        with measuring("the tool itself") as say:
+            measured = machines.measure(spec, *guests, root=root, run=run, rounds=count, progress=say) if guests else []
+            measured += _cycles(session, spec, guests, say) if guests else []
+            measured += tool.measure(measures, rounds=count, run=run, progress=say)
             measured += _each_verified(session, stage, count)
             if guests:
-                measured += editing.measure(root, Path(scratch), _edits(session), rounds=count, run=run, progress=item.say)
+                measured += editing.measure(root, Path(scratch), _edits(session), rounds=count, run=run, progress=say)
         stage.results["series"] = measured
         benching.show_series(measured)
         failed = [series for series in measured if series.failure]
@@ -79,8 +80,8 @@ def harness(session: Session, *, rounds: int, quick: bool = False) -> None:
     if count < LEAST_SAMPLES:
         raise UsageError(f"--rounds {count}: fewer than {LEAST_SAMPLES} support no finding")
     with session.record.stage("bench") as stage, console.group("bench"):
-        with console.Progress() as progress, progress.item("the harness") as item:
-            measured, found = overhead.measure(session.record.run, rounds=count, quick=quick, progress=item.say)
+        with measuring("the harness") as say:
+            measured, found = overhead.measure(session.record.run, rounds=count, quick=quick, progress=say)
         stage.results["series"] = measured
         benching.show_series(measured)
         for each in found:
