@@ -73,6 +73,13 @@ def test_the_baseline_of_the_daemon_is_one_benchmark_of_files_and_vectors_on_thi
     assert all(item.quick for item in found.workloads)
 
 
+def test_the_competitors_are_asked_for_made_vectors_of_each_size_and_for_the_large_set_with_and_without_neighbourhoods() -> None:
+    found = {item.name: item for item in config.read(ROOT / "vexci.yaml").benchmarks}["competitors"]
+    asked = {tuple(dict(item.options).get(key, "") for key in ("data", "count", "dimension")) for item in found.workloads}
+    sizes = {("1000", "384"), ("5000", "768"), ("10000", "1536"), ("10000", "128"), ("100000", "128")}
+    assert asked >= {("gaussian", *size) for size in sizes} | {("clustered", "100000", "128"), ("glove", "100000", "50")}
+
+
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may open everything")
 def test_a_device_that_may_not_be_opened_is_told_from_one_that_is_not_there(tmp_path: Path) -> None:
     device = tmp_path / "fuse"
