@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -108,12 +109,27 @@ def test_the_slowed_control_really_does_the_work_twice(file: Path, tmp_path: Pat
 
 
 class Approximate(Numpy):
-    """Finds every second neighbour, however hard it is asked."""
+    """Finds every fourth neighbour, or where it is asked harder, every second."""
 
     exact = False
 
     def search(self, query: Vectors, k: int, ef: int) -> Ids:
-        return super().search(query, 2 * k, ef)[::2]
+        step = 2 if ef > 16 else 4
+        return super().search(query, step * k, ef)[::step]
+
+
+class Deaf(Approximate):
+    """Takes every effort, and goes on with its own."""
+
+    def search(self, query: Vectors, k: int, ef: int) -> Ids:
+        return super().search(query, k, 16)
+
+
+class Fixed(Deaf):
+    """Says that it has one effort."""
+
+    def efforts(self, asked: tuple[int, ...]) -> tuple[int, ...]:
+        return (100,)
 
 
 def test_an_engine_below_the_floor_has_no_number_but_the_recall_that_it_reached(
@@ -123,6 +139,19 @@ def test_an_engine_below_the_floor_has_no_number_but_the_recall_that_it_reached(
     assert "search k=10 p50" not in result["values"]
     assert "the best was 0." in str(result["absent"]["search k=10 p50"])
     assert "throughput, 1 thread" in result["absent"]
+
+
+def test_that_no_effort_suffices_is_not_said_of_an_engine_that_none_reached(
+    file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(
+        EngineError, match=r"efforts from 16 to 64 find the same for k=10, at a recall of 0\.\d+: they do not reach the engine"
+    ):
+        measured(Deaf, file, tmp_path, monkeypatch, phases=("load", "search"), ks=(10,))
+    (tmp_path / "fixed").mkdir()
+    fixed = measured(Fixed, file, tmp_path / "fixed", monkeypatch, phases=("load", "search"), ks=(10,))
+    sweep: Any = fixed["sweep"]
+    assert [point["effort"] for point in sweep] == [100]
 
 
 class Forgetful(Numpy):

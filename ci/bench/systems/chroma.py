@@ -7,6 +7,19 @@ from ci.bench.system import DURABLE, SERVER, System
 
 # Written out, because the server's own command line is a script whose place depends on the environment.
 _RUN = "import sys; from chromadb.cli.cli import app; sys.argv[0] = 'chroma'; sys.exit(app())"
+# Runs it, and again at SIGHUP: another effort is only read at a start. Whatever else ends it ends this, with the same number.
+_KEEP = """
+again=1
+trap 'again=1; kill -s TERM $server' HUP
+trap 'again=' TERM
+while [ "$again" ]; do
+  again=
+  "$@" & server=$!
+  wait $server; status=$?
+  while kill -s 0 $server 2>&-; do wait $server; status=$?; done
+done
+exit $status
+"""
 _URL = "http://127.0.0.1:{port}"
 _ALIVE = f"import urllib.request as r; r.urlopen('{_URL}/api/v2/heartbeat', timeout=5).read()"
 
@@ -15,6 +28,10 @@ SERVER_SYSTEM = System(
     name="chroma-server",
     filesystem="",
     mount=(
+        "sh",
+        "-c",
+        _KEEP,
+        "sh",
         "{python}",
         "-c",
         _RUN,

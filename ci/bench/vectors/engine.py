@@ -67,6 +67,10 @@ class Engine(ABC):
     def search(self, query: Vectors, k: int, ef: int) -> Ids:
         """The ids of the k nearest, nearest first; `ef` is the effort of an approximate engine, 0 for an exact one."""
 
+    def efforts(self, asked: tuple[int, ...]) -> tuple[int, ...]:
+        """Which of the efforts that are asked for a search can have; others where the engine cannot change its own."""
+        return asked
+
     @abstractmethod
     def delete(self, ids: Ids) -> None:
         """Take vectors away."""

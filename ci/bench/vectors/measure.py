@@ -10,7 +10,7 @@ from __future__ import annotations
 import resource
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -63,6 +63,7 @@ class Measurement:
         _forget_peak()
         self.engine: Engine = engine_of(name, where)
         self._before = before
+        self._beside = 0.0
         self.times = 2 if plan.slowed else 1
         self.effort = 0
         self.reached = True
@@ -86,6 +87,7 @@ class Measurement:
             if name in self.plan.phases or name == "load":
                 self.say(f"phase {name}")
                 phase()
+                self._look_beside()
         self.engine.drop()
         self.engine.close()
         return {name: getattr(self.found, name) for name in Found.__dataclass_fields__}
@@ -124,8 +126,13 @@ class Measurement:
         self.engine.commit()
         return seconds
 
-    def _queries(self, k: int, effort: int) -> tuple[list[float], float]:
-        """(milliseconds of each query, mean recall). The first tenth is asked once before, uncounted, to warm up."""
+    def _look_beside(self) -> None:
+        """The peak of the process beside this one so far; another effort may start it anew, and then its peak begins anew."""
+        if self.where.process:
+            self._beside = max(self._beside, _peak(self.where.process))
+
+    def _queries(self, k: int, effort: int) -> tuple[list[float], float, list[list[int]]]:
+        """(milliseconds of each query, mean recall, what was found). The first tenth is asked once before, uncounted, to warm up."""
         queries = self.data.queries
         for query in queries[: max(1, len(queries) // 10)]:
             self.engine.search(query, k, effort)
@@ -137,17 +144,18 @@ class Measurement:
             times.append((time.perf_counter_ns() - begin) / 1e6)
             answers.append(ids)
         recalls = [self.data.recall(number, ids, k) for number, ids in enumerate(answers)]
-        return times, float(np.mean(recalls))
+        self._look_beside()
+        return times, float(np.mean(recalls)), [ids.tolist() for ids in answers]
 
     def _search(self) -> None:
         reached: dict[int, int] = {}
         for k in self.plan.ks:
             if k > len(self.data.vectors):
                 continue
-            for effort in (0,) if self.engine.exact else self.plan.efforts:
-                if effort and effort < k:
-                    continue
-                times, recall = self._queries(k, effort)
+            found: dict[int, list[list[int]]] = {}
+            asked = tuple(effort for effort in self.plan.efforts if effort >= k)
+            for effort in (0,) if self.engine.exact else self.engine.efforts(asked):
+                times, recall, found[effort] = self._queries(k, effort)
                 point = {"k": k, "effort": effort, "recall": recall, "rate": 1000 * len(times) / sum(times)}
                 self.found.sweep.append({**point, **{f"p{each}": float(np.percentile(times, each)) for each in PERCENTILES}})
                 self.say(f"search k={k} effort={effort} recall={recall:.3f} rate={point['rate']:.0f}/s")
@@ -155,7 +163,7 @@ class Measurement:
                     reached[k] = effort
                     self._take(k, times, recall)
             if k not in reached:
-                self._missed(k)
+                self._missed(k, found)
         middle = 10 if 10 in self.plan.ks else self.plan.ks[0]
         best = max((p for p in self.found.sweep if p["k"] == middle), key=lambda p: p["recall"])
         self.effort = reached.get(middle, int(best["effort"]))
@@ -167,8 +175,14 @@ class Measurement:
         self.found.values[f"search k={k} recall"] = recall
         self.found.latencies[str(k)] = [round(value, 6) for value in times]
 
-    def _missed(self, k: int) -> None:
+    def _missed(self, k: int, found: Mapping[int, list[list[int]]]) -> None:
+        """No number, for which every effort must have been tried: where all gave the same answers, none but one was."""
         best = max(point["recall"] for point in self.found.sweep if point["k"] == k)
+        if len(found) > 1 and all(answers == found[min(found)] for answers in found.values()):
+            least, most = min(found), max(found)
+            raise EngineError(
+                f"efforts from {least} to {most} find the same for k={k}, at a recall of {best:.3f}: they do not reach the engine"
+            )
         for what in ("p50", "p99", "recall"):
             self.found.absent[f"search k={k} {what}"] = (
                 f"no effort of the sweep reached a recall of {self.plan.floor:g}; the best was {best:.3f}"
@@ -186,6 +200,7 @@ class Measurement:
 
     def _rate(self, count: int, k: int) -> float:
         """Queries a second of `count` threads, each with a connection of its own where the engine wants that."""
+        self.engine.search(self.data.queries[0], k, self.effort)  # so that the others begin with its effort
         engines = [self.engine, *(self.engine.worker() for _ in range(count - 1))]
         start = threading.Barrier(count)
         errors: list[BaseException] = []
@@ -282,8 +297,8 @@ class Measurement:
             self.found.absent["memory"] = self.engine.unseen()["memory"]
             return
         own = max(0.0, _peak() - self._before)
-        beside = _peak(self.where.process) if self.where.process else 0.0
-        total = (own + beside) / MIB
+        self._look_beside()
+        total = (own + self._beside) / MIB
         if total <= 0:
             self.found.absent["memory"] = "it took nothing that the kernel counts"
         else:

@@ -1,8 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
-"""ChromaDB, the same calls embedded (`PersistentClient`) and against its own server. Embeddings are given: nothing is downloaded."""
+"""ChromaDB, the same calls embedded (`PersistentClient`) and against its own server. Embeddings are given: nothing is downloaded.
+
+A collection's `ef_search` is read when its index is loaded, and a changed one is only written down (1.5.9): the index that is loaded
+goes on with the old one. So each change is followed by opening everything again, and for the server that is a new process.
+"""
 
 from __future__ import annotations
 
+import os
+import signal
+import time
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -11,6 +19,8 @@ import numpy as np
 from ci.bench.vectors.engine import DURABLE, Engine, EngineError, Ids, Vectors, Where
 
 NAME = "vexci-bench"
+EFFORT = 100  # ChromaDB's own default
+AGAIN_SECONDS = 60.0
 
 
 class Embedded(Engine):
@@ -44,7 +54,9 @@ class Embedded(Engine):
         return "embedded"
 
     def create(self, dimension: int) -> None:
-        self._collection = self._client.create_collection(NAME, embedding_function=None, configuration={"hnsw": {"space": "l2"}})
+        how = {"hnsw": {"space": "l2", "ef_search": EFFORT}}
+        self._collection = self._client.create_collection(NAME, embedding_function=None, configuration=how)
+        self._effort = EFFORT
 
     def insert(self, ids: Ids, vectors: Vectors) -> None:
         self._collection.add(ids=[str(number) for number in ids.tolist()], embeddings=vectors)
@@ -52,9 +64,13 @@ class Embedded(Engine):
     def search(self, query: Vectors, k: int, ef: int) -> Ids:
         if ef and ef != self._effort:
             self._collection.modify(configuration={"hnsw": {"ef_search": ef}})
+            self._load_again()
             self._effort = ef
         found = self._collection.query(query_embeddings=query[None, :], n_results=k, include=[])
         return np.array([int(name) for name in found["ids"][0]], np.int64)
+
+    def _load_again(self) -> None:
+        self.reopen()
 
     def delete(self, ids: Ids) -> None:
         self._collection.delete(ids=[str(number) for number in ids.tolist()])
@@ -89,6 +105,35 @@ class Server(Embedded):
         if NAME in {each.name for each in self._client.list_collections()}:
             self.drop()
         super().create(dimension)
+
+    def efforts(self, asked: tuple[int, ...]) -> tuple[int, ...]:
+        """One that was given is not ours to start anew, and keeps the effort with which the collection was made."""
+        return asked if self.where.process else (EFFORT,)
+
+    def _load_again(self) -> None:
+        """Let the process beside this one start its server anew, and wait for that one's answer."""
+        before, end = self._running(), time.monotonic() + AGAIN_SECONDS
+        self.close()  # a server that is asked to end waits for its connections
+        os.kill(self.where.process, signal.SIGHUP)
+        while True:
+            try:
+                if self._running().isdisjoint(before):
+                    self.reopen()
+                    return
+                seen = "the old one still runs"
+            except (OSError, ValueError, self._chroma.errors.ChromaError) as error:
+                seen = str(error)
+            if time.monotonic() > end:
+                raise EngineError(f"ChromaDB's server did not come back within {AGAIN_SECONDS:g} s with another effort: {seen}")
+            time.sleep(0.05)
+
+    def _running(self) -> set[int]:
+        """The servers below the process beside this one; OSError where there is none, or that process has ended."""
+        tasks = Path(f"/proc/{self.where.process}/task").iterdir()
+        found = {int(child) for task in tasks for child in (task / "children").read_text().split()}
+        if not found:
+            raise ProcessLookupError("no server runs")
+        return found
 
     def drop(self) -> None:
         self._client.delete_collection(NAME)
