@@ -11,7 +11,7 @@ from ci.model import Series
 # These name the code of the tool, not the conditions of the system: between runs they are said, and do not refuse.
 OF_THE_TOOL = frozenset({"harness", "left over in the guest"})
 # In these systems differ by what they are, so that a difference among the systems of one run is no mistake of the run.
-OF_THE_SYSTEM = frozenset({"durability", "durability of a write", "reached as"})
+OF_THE_SYSTEM = frozenset({"durability", "durability of a write", "reached as", "opened again"})
 
 # Behind the name of a system that was slowed on purpose, to prove that a slower one shows; it stands in no ranking.
 CONTROL = " (slowed control)"

@@ -11,12 +11,18 @@ from typing import Any
 import numpy as np
 import pytest
 
+from ci.bench.compare import Unequal, require_equal
 from ci.bench.vectors import command, data, measure
-from ci.bench.vectors.engine import DURABLE, EngineError, Ids, Vectors, Where
+from ci.bench.vectors.engine import DURABLE, Engine, EngineError, Ids, Vectors, Where
+from ci.bench.vectors.engines import chroma, qdrant_edge, qdrant_server
+from ci.bench.vectors.engines.client import Client
+from ci.bench.vectors.engines.faiss import Faiss
 from ci.bench.vectors.engines.flat import Numpy
 from ci.bench.workloads import Setting, workload
 from ci.errors import ProductFailure, UsageError
+from ci.fingerprint import OF_THE_SYSTEM, differences
 from ci.manifest import WorkloadSpec
+from ci.model import Series
 
 pytestmark = pytest.mark.unit
 
@@ -222,3 +228,19 @@ def test_the_command_says_in_one_sentence_what_is_wrong(file: Path, tmp_path: Pa
 def test_a_wrong_option_is_refused_by_name(options: dict[str, str], words: str) -> None:
     with pytest.raises(UsageError, match=words):
         workload(WorkloadSpec("v", "vectors", tuple(options.items())))
+
+
+def test_what_opens_a_collection_of_a_mounted_file_system_is_not_compared_with_what_loads_an_index() -> None:
+    """The daemon keeps what it holds meanwhile: 125 times faster than an engine that reads its files was no lead."""
+    item, edge = workload(WorkloadSpec("v", "vectors", ())), qdrant_edge.Edge
+    metric = next(metric for metric in item.metrics if metric.name == "reopen")
+
+    def one(name: str, kind: type[Engine], samples: tuple[float, ...]) -> Series:
+        dimensions = item.tool.dimensions(item.options, metric, {"opened": kind.opened})
+        return Series(name, "v", metric.name, metric.unit, metric.better, samples, dimensions)
+
+    ours, theirs = one("ours", Client, (0.001,) * 5), one("theirs", edge, (0.1,) * 5)
+    with pytest.raises(Unequal, match="opened again is 'a collection; the file system stays mounted' against 'the engine"):
+        require_equal(ours, theirs)
+    assert not [text for text in map(str, differences(ours, theirs, ignored=OF_THE_SYSTEM)) if "opened" in text]
+    assert len({kind.opened for kind in (Client, edge, chroma.Embedded, chroma.Server, qdrant_server.Server, Numpy, Faiss)}) == 4

@@ -265,6 +265,8 @@ def test_on_a_device_what_the_last_system_left_is_wiped_before_each_mkfs() -> No
 
 def test_the_distance_is_part_of_what_must_be_equal_and_durability_only_where_something_is_written() -> None:
     item = workload(WorkloadSpec("v", "vectors", ()))
-    said = {metric.name: item.tool.dimensions(item.options, metric, {"durability": "none"}) for metric in item.metrics}
+    facts = {"durability": "none", "opened": "a connection"}
+    said = {metric.name: item.tool.dimensions(item.options, metric, facts) for metric in item.metrics}
     assert {each["distance"] for each in said.values()} == {"Euclidean"}
     assert {name for name, each in said.items() if "durability of a write" in each} == {"insert", "single insert p50", "delete"}
+    assert {name: each["opened again"] for name, each in said.items() if "opened again" in each} == {"reopen": "a connection"}

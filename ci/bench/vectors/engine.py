@@ -17,6 +17,11 @@ DURABLE = "durable before the clock stops"
 LOGGED = "in a log that is synced some seconds later"
 NOT_DURABLE = "none: gone when the process ends"
 
+FROM_FILES = "the engine, from its files"
+WRITTEN = "an index that is written to a file for it"
+STAYS = "a connection; the server stays"
+MOUNTED = "a collection; the file system stays mounted"
+
 
 class EngineError(Exception):
     """The engine did not do what was asked, or is not what it should be; the sentence says what was seen."""
@@ -41,12 +46,14 @@ class Engine(ABC):
     """One engine with one collection; distances are squared Euclidean (or order as these do).
 
     `exact` engines have no `ef`. `durability` says what holds when `commit` has returned; it is part of the fingerprint of
-    every time that includes a write. `separate_index` is False where the index is built while inserting.
+    every time that includes a write. `separate_index` is False where the index is built while inserting. `opened` says what `reopen`
+    opens: those that differ in it are not compared by its time.
     """
 
     exact = True
     durability = NOT_DURABLE
     separate_index = False
+    opened = FROM_FILES
 
     def __init__(self, where: Where) -> None:
         self.where = where

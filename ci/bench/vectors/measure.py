@@ -71,7 +71,7 @@ class Measurement:
     def run(self) -> dict[str, Any]:
         """All phases of the plan in their order."""
         facts = self.found.facts
-        facts.update(version=self.engine.version(), durability=self.engine.durability)
+        facts.update(version=self.engine.version(), durability=self.engine.durability, opened=self.engine.opened)
         facts["search"] = "exact" if self.engine.exact else "approximate"
         phases = {
             "load": self._load,

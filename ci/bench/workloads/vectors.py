@@ -112,6 +112,8 @@ class Vectors:
 
     def dimensions(self, options: Mapping[str, str], metric: Metric, facts: Mapping[str, str]) -> dict[str, str]:
         same = {"distance": DISTANCE}
+        if metric.name == "reopen":
+            same["opened again"] = facts.get("opened", "unknown")
         return {**same, "durability of a write": facts.get("durability", "unknown")} if metric.name in _WRITES else same
 
 

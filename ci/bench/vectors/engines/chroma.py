@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 
 import numpy as np
 
-from ci.bench.vectors.engine import DURABLE, Engine, EngineError, Ids, Vectors, Where
+from ci.bench.vectors.engine import DURABLE, STAYS, Engine, EngineError, Ids, Vectors, Where
 
 NAME = "vexci-bench"
 EFFORT = 100  # ChromaDB's own default
@@ -91,6 +91,8 @@ class Embedded(Engine):
 
 class Server(Embedded):
     """`chroma run` beside this process, over HTTP on loopback. To open again is to connect again: the server stays."""
+
+    opened = STAYS
 
     def _connect(self) -> Any:
         address = urlsplit(self.where.url)

@@ -13,13 +13,14 @@ from typing import Any
 
 import numpy as np
 
-from ci.bench.vectors.engine import DURABLE, Engine, EngineError, Ids, Vectors, Where
+from ci.bench.vectors.engine import DURABLE, MOUNTED, Engine, EngineError, Ids, Vectors, Where
 
 
 class Client(Engine):
     """Exact searches of a collection in the mounted folder; `commit` is its fsync."""
 
     durability = DURABLE
+    opened = MOUNTED
 
     def __init__(self, where: Where) -> None:
         super().__init__(where)

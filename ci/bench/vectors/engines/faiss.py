@@ -7,13 +7,14 @@ from typing import Any
 
 import numpy as np
 
-from ci.bench.vectors.engine import NOT_DURABLE, Engine, EngineError, Ids, Vectors, Where
+from ci.bench.vectors.engine import NOT_DURABLE, WRITTEN, Engine, EngineError, Ids, Vectors, Where
 
 
 class Faiss(Engine):
     """IndexFlatL2 below an id map."""
 
     durability = NOT_DURABLE
+    opened = WRITTEN
 
     def __init__(self, where: Where) -> None:
         super().__init__(where)

@@ -5,13 +5,14 @@ from __future__ import annotations
 
 import numpy as np
 
-from ci.bench.vectors.engine import NOT_DURABLE, Engine, Ids, Vectors
+from ci.bench.vectors.engine import NOT_DURABLE, WRITTEN, Engine, Ids, Vectors
 
 
 class Numpy(Engine):
     """|x - q|^2 = |x|^2 - 2 x.q + |q|^2; the last term does not change the order and is left out."""
 
     durability = NOT_DURABLE
+    opened = WRITTEN
 
     def version(self) -> str:
         return f"numpy {np.__version__}"

@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from ci.bench.vectors.engine import LOGGED, Engine, EngineError, Ids, Vectors, Where
+from ci.bench.vectors.engine import LOGGED, STAYS, Engine, EngineError, Ids, Vectors, Where
 
 NAME = "vexci-bench"
 M, EF_CONSTRUCT = 16, 100  # Qdrant's own defaults
@@ -25,6 +25,7 @@ class Server(Engine):
 
     exact = False
     durability = LOGGED
+    opened = STAYS
     separate_index = True
 
     def __init__(self, where: Where) -> None:
