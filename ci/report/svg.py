@@ -19,6 +19,7 @@ RATIO_WIDTH = 440.0
 _LEFT, _RIGHT = 1.0, 14.0
 _PLOT = WIDTH - _LEFT - _RIGHT
 _RATIO_PLOT = RATIO_WIDTH - _LEFT - _RIGHT - 10
+_RATIO_LABEL = 34  # characters beside a finding
 _ROW = 50.0
 _HEAD = 26.0  # of a heading among rows
 _BAR = 16.0
@@ -150,7 +151,7 @@ def ratios(findings: Sequence[Finding], name: str, title: str) -> str:
         if finding is None:
             body.append(text(left - 5, y + 15, short(label, 46), "reason"))
             continue
-        body.append(text(left - 5, y + 15, short(label, 34), "label"))
+        body.append(text(left - 5, y + 15, short(label, _RATIO_LABEL), "label"))
         decided = finding.ratio is not None and finding.finding in ("faster", "slower")
         said = finding.finding if not decided or finding.ratio is None else f"{words.number(finding.ratio)}{words.TIMES}, {_word(finding)}"
         body.append(text(left + plot, y + 15, said, f"finding {finding.finding.split()[0]}", "end"))
@@ -166,8 +167,12 @@ def ratios(findings: Sequence[Finding], name: str, title: str) -> str:
 
 
 def _rows(findings: Sequence[Finding]) -> list[tuple[str, Finding | None]]:
-    """(label, finding) a row; a heading has none. What was not compared, or not measured, for one reason is one row at the end."""
-    several = len({finding.workload for finding in findings}) > 1
+    """(label, finding) a row; a heading has none. What was not compared, or not measured, for one reason is one row at the end.
+
+    A workload is a heading where there are several, or where its name before each metric would be cut.
+    """
+    names = {f"{finding.workload}: {finding.metric}" for finding in findings if finding.measured}
+    several = len({finding.workload for finding in findings}) > 1 or any(len(name) > _RATIO_LABEL for name in names)
     rows: list[tuple[str, Finding | None]] = []
     before = ""
     silent: dict[tuple[str, str], list[Finding]] = {}

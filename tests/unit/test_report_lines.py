@@ -47,6 +47,12 @@ def test_metrics_of_several_workloads_stand_below_its_name_and_are_told_apart() 
     assert "w: insert" in labels([finding("w", "insert", "faster", "", 1.5, 2.0, 2.5)]), "one workload needs no heading"
 
 
+def test_what_tells_two_measures_apart_is_not_cut_behind_the_name_of_their_workload() -> None:
+    metrics = [f"throughput, {text}" for text in ("1 thread", "2 threads", "4 threads")]
+    found = labels([finding("glove-100k-50", metric, "faster", "", 1.5, 2.0, 2.5) for metric in metrics])
+    assert [text for text in found if "throughput" in text or "glove" in text] == ["glove-100k-50", *metrics]
+
+
 def test_what_was_refused_for_one_reason_is_one_row_that_names_what_differs() -> None:
     reason = "mine and other were not measured alike: reached as is 'here' and 'a server'"
     found = labels([finding("w", metric, "refused", reason) for metric in ("insert", "delete", "reopen")])
