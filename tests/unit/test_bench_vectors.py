@@ -6,7 +6,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -158,6 +158,24 @@ def test_that_no_effort_suffices_is_not_said_of_an_engine_that_none_reached(
     fixed = measured(Fixed, file, tmp_path / "fixed", monkeypatch, phases=("load", "search"), ks=(10,))
     sweep: Any = fixed["sweep"]
     assert [point["effort"] for point in sweep] == [100]
+
+
+class Loading(Approximate):
+    """Loads its index again where the effort is not that of the search before."""
+
+    loaded: ClassVar[list[int]] = []
+
+    def search(self, query: Vectors, k: int, ef: int) -> Ids:
+        if self.loaded[-1:] != [ef]:
+            self.loaded.append(ef)
+        return Numpy.search(self, query, k, ef) if ef > 16 else super().search(query, k, ef)
+
+
+def test_an_index_is_loaded_again_once_an_effort_and_not_once_a_k(file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    result = measured(Loading, file, tmp_path, monkeypatch, phases=("load", "search", "threads"), ks=(1, 10), efforts=(64, 16))
+    assert Loading.loaded == [16, 64]
+    sweep: Any = result["sweep"]
+    assert [(point["k"], point["effort"]) for point in sweep] == [(1, 16), (1, 64), (10, 16), (10, 64)]
 
 
 class Forgetful(Numpy):

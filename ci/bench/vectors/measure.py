@@ -148,22 +148,25 @@ class Measurement:
         return times, float(np.mean(recalls)), [ids.tolist() for ids in answers]
 
     def _search(self) -> None:
+        """Effort by effort and not k by k: some engines must load their index again for each that differs from the last."""
+        ks = [k for k in self.plan.ks if k <= len(self.data.vectors)]
+        found: dict[int, dict[int, list[list[int]]]] = {k: {} for k in ks}
         reached: dict[int, int] = {}
-        for k in self.plan.ks:
-            if k > len(self.data.vectors):
-                continue
-            found: dict[int, list[list[int]]] = {}
-            asked = tuple(effort for effort in self.plan.efforts if effort >= k)
-            for effort in (0,) if self.engine.exact else self.engine.efforts(asked):
-                times, recall, found[effort] = self._queries(k, effort)
+        for effort in (0,) if self.engine.exact else self.engine.efforts(tuple(sorted(self.plan.efforts))):
+            for k in ks:
+                if effort and effort < k:
+                    continue
+                times, recall, found[k][effort] = self._queries(k, effort)
                 point = {"k": k, "effort": effort, "recall": recall, "rate": 1000 * len(times) / sum(times)}
                 self.found.sweep.append({**point, **{f"p{each}": float(np.percentile(times, each)) for each in PERCENTILES}})
                 self.say(f"search k={k} effort={effort} recall={recall:.3f} rate={point['rate']:.0f}/s")
                 if recall >= self.plan.floor and k not in reached:
                     reached[k] = effort
                     self._take(k, times, recall)
+        self.found.sweep.sort(key=lambda point: (ks.index(int(point["k"])), point["effort"]))
+        for k in ks:
             if k not in reached:
-                self._missed(k, found)
+                self._missed(k, found[k])
         middle = 10 if 10 in self.plan.ks else self.plan.ks[0]
         best = max((p for p in self.found.sweep if p["k"] == middle), key=lambda p: p["recall"])
         self.effort = reached.get(middle, int(best["effort"]))
