@@ -15,7 +15,8 @@ MOST = 3  # recommendations of one rule
 RULES = {
     "R1": "The form of the file system that is better in a measure of a workload, and worse in none, is recommended for it.",
     "R2": f"Work is recommended where the whole 95 % interval of the factor by which another system is better lies above {CLEAR:g}.",
-    "R3": f"A claim is recommended where the whole 95 % interval of the factor by which ours is better lies above {CLEAR:g}.",
+    "R3": f"A claim is recommended where the whole 95 % interval of the factor by which ours is better lies above {CLEAR:g}, "
+    "and R2 recommends no work on that measure.",
     "R4": "No claim is recommended where the interval includes 1, or where the conditions were unequal.",
 }
 
@@ -57,9 +58,12 @@ def _forms(found: Sequence[Pair]) -> list[Recommendation]:
 
 
 def _work(found: Sequence[Pair]) -> list[Recommendation]:
-    edges = [edge for pair in found for edge in pair.of(WORSE) if edge.high is not None and 1 / edge.high > CLEAR]
-    edges.sort(key=lambda edge: edge.high or 1.0)
+    edges = sorted(_lost(found), key=lambda edge: edge.high or 1.0)
     return [Recommendation("R2", f"Work on {edge.measure} of {edge.system}: {edge.other} is {_turned(edge)}.") for edge in _spread(edges)]
+
+
+def _lost(found: Sequence[Pair]) -> list[Edge]:
+    return [edge for pair in found for edge in pair.of(WORSE) if edge.high is not None and 1 / edge.high > CLEAR]
 
 
 def _turned(edge: Edge) -> str:
@@ -67,7 +71,9 @@ def _turned(edge: Edge) -> str:
 
 
 def _claims(found: Sequence[Pair]) -> list[Recommendation]:
-    edges = [edge for pair in found for edge in pair.of(BETTER) if edge.low is not None and edge.low > CLEAR]
+    lost = {(edge.system, edge.measure) for edge in _lost(found)}
+    won = [edge for pair in found for edge in pair.of(BETTER) if (edge.system, edge.measure) not in lost]
+    edges = [edge for edge in won if edge.low is not None and edge.low > CLEAR]
     edges.sort(key=lambda edge: edge.low or 1.0, reverse=True)
     return [
         Recommendation("R3", f"{edge.system} may be put forward for {edge.measure}: {edge.said} than {edge.other}.")

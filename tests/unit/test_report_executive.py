@@ -19,12 +19,13 @@ from ci.report.exports import COLUMNS
 from ci.report.page import row
 from ci.report.refusals import Now, refusals
 from ci.report.rules import RULES, recommendations
-from ci.report.standing import BETTER, EVEN, WORSE, pairs, ranks
+from ci.report.standing import BETTER, EVEN, WORSE, Edge, Pair, pairs, ranks
 from tests.unit.report_records import artifacts, record, with_vectors
 
 pytestmark = pytest.mark.unit
 
 Record = dict[str, Any]
+_OUTCOMES = ((WORSE, (0.08, 0.06, 0.09)), (EVEN, (1.0, 0.8, 1.2)))
 
 
 def now(data: Record) -> Now:
@@ -245,6 +246,16 @@ def test_recommendations_follow_the_rules_and_nothing_is_said_without_a_number(t
     found = recommendations(pairs(data))
     assert {item.rule for item in found} == {"R1", "R4"}
     assert found[0].text.startswith("Choose between vexfs-kernel and vexfs-fuse by other reasons")
+
+
+def test_no_claim_is_recommended_in_a_measure_on_which_work_is() -> None:
+    better = Edge("ours", "chroma", "w", "delete", BETTER, "", 14.1, 6.9, 16.7)
+    others = [Edge("ours", "qdrant-edge", "w", "delete", outcome, "", *numbers) for outcome, numbers in _OUTCOMES]
+    worse, even = [Pair("ours", "chroma", False, [better])], [Pair("ours", "chroma", False, [better])]
+    worse.append(Pair("ours", "qdrant-edge", False, [others[0]]))
+    even.append(Pair("ours", "qdrant-edge", False, [others[1]]))
+    assert [item.rule for item in recommendations(worse)] == ["R2"]
+    assert [item.rule for item in recommendations(even)] == ["R3", "R4"]
 
 
 def test_the_page_holds_only_what_it_needs_and_escapes_texts(tmp_path: Path) -> None:
