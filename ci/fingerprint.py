@@ -16,6 +16,9 @@ OF_THE_SYSTEM = frozenset({"durability", "durability of a write", "reached as", 
 # Behind the name of a system that was slowed on purpose, to prove that a slower one shows; it stands in no ranking.
 CONTROL = " (slowed control)"
 
+# The page cache alone, which no file system with a volume reaches: it is measured as the limit, and is nobody's competitor.
+LIMITS = frozenset({"tmpfs"})
+
 
 @dataclass(frozen=True)
 class Difference:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from ci.errors import UsageError
+from ci.fingerprint import LIMITS
 from ci.model import Series
 from ci.report import words
 from ci.report.recorded import measured
@@ -99,14 +100,15 @@ def _facts(record: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
 
 def _findings(record: Mapping[str, Any], found: Sequence[Pair]) -> list[str]:
     said = [f"{pair.system} against {pair.other}: {pair.counts}.{_most(pair)}" for pair in found if pair.forms]
-    others = [pair for pair in found if not pair.forms]
+    others = [pair for pair in found if not pair.forms and pair.other not in LIMITS]
+    limits = "".join(f" ({pair.other} is the limit, and no competitor)" for pair in found if pair.other in LIMITS)
     for name, outcome in (("The clearest lead", BETTER), ("The clearest loss", WORSE)):
         edges = [edge for pair in others for edge in pair.of(outcome)[:1]]
         if edges:
             edge = max(edges, key=lambda item: _distance(item, outcome))
             said.append(f"{name}: {edge.system} in {edge.measure}, {edge.said} than {edge.other}.")
         elif others:
-            said.append(f"{name}: none; no measure of this run supports one.")
+            said.append(f"{name}: none; no measure of this run supports one{limits}.")
     return said + _recalls(record)
 
 

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 import ci.report
-from ci.report.executive import Refused, executive
+from ci.report.executive import Refused, _findings, executive
 from ci.report.exports import COLUMNS
 from ci.report.page import row
 from ci.report.refusals import Now, refusals
@@ -256,6 +256,16 @@ def test_no_claim_is_recommended_in_a_measure_on_which_work_is() -> None:
     even.append(Pair("ours", "qdrant-edge", False, [others[1]]))
     assert [item.rule for item in recommendations(worse)] == ["R2"]
     assert [item.rule for item in recommendations(even)] == ["R3", "R4"]
+
+
+def test_the_page_cache_is_a_limit_and_neither_work_nor_a_lost_claim_follows_from_it() -> None:
+    ours = Edge("ours", "ext4", "fsync-heavy", "fsync p50", BETTER, "", 3.1, 2.6, 4.0)
+    limit = Edge("ours", "tmpfs", "fsync-heavy", "fsync p50", WORSE, "", 0.0006, 0.0003, 0.001)
+    found = [Pair("ours", "ext4", False, [ours]), Pair("ours", "tmpfs", False, [limit])]
+    assert [item.rule for item in recommendations(found)] == ["R3"]
+    lead, loss = _findings({"stages": []}, found)
+    assert lead.endswith("than ext4.")
+    assert loss == "The clearest loss: none; no measure of this run supports one (tmpfs is the limit, and no competitor)."
 
 
 def test_the_page_holds_only_what_it_needs_and_escapes_texts(tmp_path: Path) -> None:
