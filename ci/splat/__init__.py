@@ -8,6 +8,6 @@ does not (`systemd[1]: … BUG: …`), nor a `Call Trace:` that somebody asked f
 from __future__ import annotations
 
 from ci.splat.decode import Decoder, decode, decoders, failure
-from ci.splat.scan import Splat, scan, worst_verdict
+from ci.splat.scan import Splat, last_step, scan, worst_verdict
 
-__all__ = ["Decoder", "Splat", "decode", "decoders", "failure", "scan", "worst_verdict"]
+__all__ = ["Decoder", "Splat", "decode", "decoders", "failure", "last_step", "scan", "worst_verdict"]

@@ -121,6 +121,15 @@ def scan(text: str, *, guest_log: str = "") -> list[Splat]:
     return found
 
 
+def last_step(text: str) -> tuple[str, str]:
+    """The last mark of a suite in a console log (`case …`), and the last thing that the case said it would do; empty where none is."""
+    during = operation = ""
+    for message in _messages(text, _programs("")):
+        if mark := _MARK.match(message.said):
+            during, operation = (during, mark["what"]) if mark["operation"] else (mark["what"], "")
+    return during, operation
+
+
 def worst_verdict(splats: list[Splat]) -> Verdict:
     """The worst verdict of all; PASS where there are none."""
     return worst([splat.verdict for splat in splats]) if splats else Verdict.PASS

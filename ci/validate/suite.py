@@ -199,6 +199,7 @@ class _Session:
 
     def _stopped(self, error: VexciError) -> None:
         """The guest ended or froze in the middle: what the console showed outranks that it was lost (M3)."""
+        self._transcript.mark(*splat.last_step(self._machine.console_text()[len(self._before) :]))
         shown = [finding for finding in self._findings if finding.verdict in (Verdict.PANIC, Verdict.HANG)]
         verdict = worst([error.verdict, *(finding.verdict for finding in shown)])
         during = f" (during: {self._transcript.in_progress})" if self._transcript.in_progress else ""

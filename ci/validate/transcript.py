@@ -58,6 +58,13 @@ class Transcript:
             return ""
         return f"{self.current}: {self.operation}" if self.operation else self.current
 
+    def mark(self, during: str, operation: str) -> None:
+        """What the console of a guest that died shows last (`case …`, and its operation): the agent tells its steps with a delay, and what
+        it had not told yet died with it."""
+        case = during.removeprefix("case ")
+        if case in self.planned and all(case != known.id for known in self.cases):
+            self.current, self.operation = case, operation or (self.operation if case == self.current else "")
+
     def close(self, verdict: Verdict, detail: str) -> None:
         """The guest was lost or stopped: the case in progress gets this verdict, the ones after it did not run."""
         if self.current:

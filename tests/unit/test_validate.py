@@ -243,6 +243,33 @@ def test_a_lost_guest_is_a_panic_where_its_console_shows_why(module_file: Path, 
     assert result.detail.startswith("K1 Kernel panic - not syncing: Fatal exception (during: case write-read)")
 
 
+def test_a_lost_guest_died_in_the_step_that_its_console_shows_last(module_file: Path, tmp_path: Path) -> None:
+    """A step is told with a delay, so that a guest can die in one that was never told; its kernel's log had it at once."""
+    shown = "[   99.000000] vexci: case write-read\n[   99.100000] vexci: operation write the last byte\n"
+    guest = LocalGuest(lost=InfrastructureError("the guest was lost"), lost_at='"case": "write-read"', after=shown)
+    result = judge(module_file, tmp_path, guest=guest)
+    assert "(during: write-read: write the last byte)" in result.detail
+    assert case(result, "write-read").detail == "the guest was lost (during: write the last byte)"
+
+
+@pytest.mark.parametrize(
+    ("mark", "step", "expected"),
+    [
+        (("case b", "cut"), "write", "b: cut"),  # the beginning of b was not told
+        (("case a", "cut"), "write", "a: cut"),
+        (("case a", ""), "write", "a: write"),
+        (("case before", "cut"), "write", "a: write"),  # it had ended
+        (("suite x on y ended", "cut"), "write", "a: write"),
+        (("", ""), "write", "a: write"),
+    ],
+)
+def test_what_the_console_shows_last_completes_what_was_told(mark: tuple[str, str], step: str, expected: str) -> None:
+    transcript = Transcript(lambda _: None, planned=("before", "a", "b"), cases=[Case("before", Verdict.PASS, "", 0.0)])
+    transcript.current, transcript.operation = "a", step
+    transcript.mark(*mark)
+    assert transcript.in_progress == expected
+
+
 def test_a_panic_that_the_machine_saw_is_a_panic(module_file: Path, tmp_path: Path) -> None:
     guest = LocalGuest(lost=GuestPanic("the guest's kernel failed"), lost_at='"case": "mkdir"')
     result = judge(module_file, tmp_path, guest=guest)
