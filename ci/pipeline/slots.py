@@ -42,7 +42,8 @@ class Slots(Generic[Item]):
         self._problems: list[BaseException] = []
         self.count = min(pool.slots, len(items))
         self._pools = [pool, *(self._stack.enter_context(pool.beside(number)) for number in range(2, self.count + 1))]
-        self._first = [self._waiting.take(number, self._at(own)) for number, own in enumerate(self._pools, 1)]
+        taken = [self._waiting.take(number, self._at(own)) for number, own in enumerate(self._pools, 1)]
+        self._first = [each for each in taken if each is not None]  # there are no more slots than items
         given = list(self._pools)
         self._now = [self._for(own, self._at(own), needed) for own, (_, needed) in zip(given, self._first, strict=True)]
 
@@ -80,10 +81,11 @@ class Slots(Generic[Item]):
                 item, at = self._first[number - 1]
                 while not self._problems:
                     work(own, item)
-                    item, needed = self._waiting.take(number, at)
+                    following = self._waiting.take(number, at)
+                    if following is None:
+                        return
+                    item, needed = following
                     own, at = self._for(own, at, needed), needed
-            except IndexError:
-                return
             except BaseException as error:
                 self._problems.append(error)
 
@@ -125,8 +127,8 @@ class _Waiting(Generic[Item]):
         self._kernel_of: dict[int, str] = {}  # by slot
         self._lock = threading.Lock()
 
-    def take(self, slot: int, at: str) -> tuple[Item, str]:
-        """The next item for a slot, and the kernel that it needs; IndexError where none is left.
+    def take(self, slot: int, at: str) -> tuple[Item, str] | None:
+        """The next item for a slot, and the kernel that it needs; None where none is left.
 
         A slot stays with its kernel. Where there is nothing left for it, and at first, it takes a kernel that no other slot has, the
         pool's own (`at`) before others, and then that with the most items.
@@ -137,7 +139,7 @@ class _Waiting(Generic[Item]):
             if slot not in self._kernel_of or needed not in left:
                 others = {name for number, name in self._kernel_of.items() if number != slot}
                 if not left:
-                    raise IndexError("no item is left")
+                    return None
                 needed = max(left, key=lambda name: (name not in others, name == at, left[name]))
             self._kernel_of[slot] = needed
             index = next(index for index, item in enumerate(self._items) if self._kernel(item) == needed)

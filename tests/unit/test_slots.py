@@ -91,6 +91,17 @@ def test_the_first_error_ends_all_slots() -> None:
         run(2, list(range(50)), work)
 
 
+@pytest.mark.parametrize("slots", [1, 2])
+def test_no_error_is_taken_for_the_end_of_the_work(slots: int) -> None:
+    """An index that is wrong inside an item once looked like a list of items that is empty: the item was lost, and nobody said so."""
+
+    def work(own: object, item: int) -> None:
+        raise IndexError(f"item {item}")
+
+    with pytest.raises(IndexError, match="item"):
+        run(slots, [1, 2, 3], work)
+
+
 def test_ctrl_c_ends_the_guests_so_that_nobody_waits_for_them(monkeypatch: pytest.MonkeyPatch) -> None:
     pool = Guests(2)
 
