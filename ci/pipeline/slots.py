@@ -8,6 +8,7 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
+from dataclasses import dataclass
 from types import TracebackType
 from typing import Generic, TypeVar
 
@@ -36,16 +37,13 @@ class Slots(Generic[Item]):
     """
 
     def __init__(self, pool: Pool, items: Sequence[Item], *, kernel: Callable[[Item], str] | None = None) -> None:
-        self._kernel = kernel
         self._waiting = _Waiting(items, kernel or (lambda _: ""))
         self._stack = ExitStack()
         self._problems: list[BaseException] = []
         self.count = min(pool.slots, len(items))
         self._pools = [pool, *(self._stack.enter_context(pool.beside(number)) for number in range(2, self.count + 1))]
-        taken = [self._waiting.take(number, self._at(own)) for number, own in enumerate(self._pools, 1)]
-        self._first = [each for each in taken if each is not None]  # there are no more slots than items
-        given = list(self._pools)
-        self._now = [self._for(own, self._at(own), needed) for own, (_, needed) in zip(given, self._first, strict=True)]
+        turns = [self._next(number, own, own.spec.kernel if kernel else "") for number, own in enumerate(list(self._pools), 1)]
+        self._first = [turn for turn in turns if turn is not None]  # there are no more slots than items
 
     def __enter__(self) -> Slots[Item]:
         return self
@@ -57,65 +55,69 @@ class Slots(Generic[Item]):
         """Have all first guests started, at the same time. What the first slot's start raises is raised; another's is tried again, and
         then judged, when its item needs it."""
 
-        def start(number: int, own: Pool) -> None:
+        def start(number: int, turn: _Turn[Item]) -> None:
             try:
-                own.guest()
+                turn.pool.guest()
             except InfrastructureError as error:
                 if number == 1:
-                    self._problems.append(error)
-                else:
-                    console.note(f"slot {number}: {error}")
-            except BaseException as error:
-                self._problems.append(error)
+                    raise
+                console.note(f"slot {number}: {error}")
 
         self._in_threads(start)
-        if self._problems:
-            raise self._problems[0]
 
     def run(self, work: Callable[[Pool, Item], None]) -> None:
         """`work(slot's pool, item)` for each item. The first error that it raises is raised here when every slot has come to its end; no
         slot takes another item then. On Ctrl-C the guests are ended first, which ends what waits for them."""
 
-        def slot(number: int, own: Pool) -> None:
-            try:
-                item, at = self._first[number - 1]
-                while not self._problems:
-                    work(own, item)
-                    following = self._waiting.take(number, at)
-                    if following is None:
-                        return
-                    item, needed = following
-                    own, at = self._for(own, at, needed), needed
-            except BaseException as error:
-                self._problems.append(error)
+        def slot(number: int, first: _Turn[Item]) -> None:
+            turn: _Turn[Item] | None = first
+            while turn is not None and not self._problems:
+                work(turn.pool, turn.item)
+                turn = self._next(number, turn.pool, turn.kernel)
 
         self._in_threads(slot)
-        if self._problems:
-            raise self._problems[0]
 
-    def _at(self, own: Pool) -> str:
-        """The kernel of its guests, as an item would name it."""
-        return own.spec.kernel if self._kernel else ""
+    def _next(self, number: int, own: Pool, at: str) -> _Turn[Item] | None:
+        """What the slot does next, with another pool in the place of `own` where the item needs another kernel; None at the end."""
+        taken = self._waiting.take(number, at)
+        if taken is None:
+            return None
+        item, kernel = taken
+        if kernel != at:
+            own.discard()
+            own = self._stack.enter_context(own.on(kernel))
+            self._pools.append(own)
+        return _Turn(own, item, kernel)
 
-    def _for(self, own: Pool, at: str, kernel: str) -> Pool:
-        """The pool for guests with this kernel, in the place of `own`, whose guests have the kernel `at`."""
-        if at == kernel:
-            return own
-        own.discard()
-        self._pools.append(self._stack.enter_context(own.on(kernel)))
-        return self._pools[-1]
+    def _in_threads(self, body: Callable[[int, _Turn[Item]], None]) -> None:
+        """`body(slot, its first turn)` in all slots at once; the first error of any is raised when all have ended."""
 
-    def _in_threads(self, body: Callable[[int, Pool], None]) -> None:
-        if self.count == 1:
-            body(1, self._now[0])
-            return
-        threads = [threading.Thread(target=body, args=(number, own), name=f"slot-{number}") for number, own in enumerate(self._now, 1)]
+        def noted(number: int, turn: _Turn[Item]) -> None:
+            try:
+                body(number, turn)
+            except BaseException as error:
+                self._problems.append(error)
 
         def stop() -> None:
             for own in self._pools:
                 own.end("the end of the tool")
 
-        run_all(threads, self._problems, stop)
+        if self.count == 1:
+            noted(1, self._first[0])
+        else:
+            threads = [threading.Thread(target=noted, args=each, name=f"slot-{each[0]}") for each in enumerate(self._first, 1)]
+            run_all(threads, self._problems, stop)
+        if self._problems:
+            raise self._problems[0]
+
+
+@dataclass(frozen=True)
+class _Turn(Generic[Item]):
+    """An item, and the pool with the kernel that it needs."""
+
+    pool: Pool
+    item: Item
+    kernel: str
 
 
 class _Waiting(Generic[Item]):
