@@ -100,7 +100,7 @@ def _facts(record: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
 
 def _findings(record: Mapping[str, Any], found: Sequence[Pair]) -> list[str]:
     said = [f"{pair.system} against {pair.other}: {pair.counts}.{_most(pair)}" for pair in found if pair.forms]
-    others = [pair for pair in found if not pair.forms and pair.other not in LIMITS]
+    others = [pair for pair in found if pair.competes]
     limits = "".join(f" ({pair.other} is the limit, and no competitor)" for pair in found if pair.other in LIMITS)
     for name, outcome in (("The clearest lead", BETTER), ("The clearest loss", WORSE)):
         edges = [edge for pair in others for edge in pair.of(outcome)[:1]]

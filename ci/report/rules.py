@@ -6,7 +6,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ci.fingerprint import LIMITS
 from ci.report import words
 from ci.report.standing import APART, BETTER, EVEN, WORSE, Edge, Pair
 
@@ -32,7 +31,7 @@ class Recommendation:
 
 def recommendations(found: Sequence[Pair]) -> list[Recommendation]:
     """Rule by rule; a rule that applies to nothing says nothing."""
-    others = [pair for pair in found if not pair.forms and pair.other not in LIMITS]
+    others = [pair for pair in found if pair.competes]
     return [*_forms(found), *_work(others), *_claims(others), *_silence(found)]
 
 

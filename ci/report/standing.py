@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from ci.fingerprint import CONTROL, OF_THE_TOOL, differences, key
+from ci.fingerprint import CONTROL, LIMITS, OF_THE_TOOL, differences, key
 from ci.model import Series
 from ci.report import words
 from ci.report.recorded import measured
@@ -61,6 +61,11 @@ class Pair:
         """The measures with this outcome, the most decided first: by the end of the interval that is nearest to 1."""
         chosen = [edge for edge in self.edges if edge.outcome == outcome]
         return sorted(chosen, key=_certainty, reverse=True)
+
+    @property
+    def competes(self) -> bool:
+        """Whether the other system is a competitor: no other form of ours, and no limit."""
+        return not self.forms and self.other not in LIMITS
 
     @property
     def silence(self) -> str:

@@ -109,25 +109,31 @@ def scan(text: str, *, guest_log: str = "") -> list[Splat]:
     messages = _messages(text, _programs(guest_log))
     found: list[Splat] = []
     end = -1
-    during = operation = ""
+    step = ("", "")
     for index, message in enumerate(messages):
-        if mark := _MARK.match(message.said):
-            during, operation = (during, mark["what"]) if mark["operation"] else (mark["what"], "")
+        step = _step(message, step)
         hit = _match(message.text)
         if hit is None or (index <= end and not _own(hit[0], found[-1])):
             continue
         end = _end(messages, index, hit[0])
-        found.append(replace(_splat(messages, index, end, *hit), during=during, operation=operation))
+        found.append(replace(_splat(messages, index, end, *hit), during=step[0], operation=step[1]))
     return found
 
 
 def last_step(text: str) -> tuple[str, str]:
     """The last mark of a suite in a console log (`case …`), and the last thing that the case said it would do; empty where none is."""
-    during = operation = ""
+    step = ("", "")
     for message in _messages(text, _programs("")):
-        if mark := _MARK.match(message.said):
-            during, operation = (during, mark["what"]) if mark["operation"] else (mark["what"], "")
-    return during, operation
+        step = _step(message, step)
+    return step
+
+
+def _step(message: _Message, before: tuple[str, str]) -> tuple[str, str]:
+    """The mark and the operation after this message, of those before it: a new mark begins without an operation."""
+    mark = _MARK.match(message.said)
+    if mark is None:
+        return before
+    return (before[0], mark["what"]) if mark["operation"] else (mark["what"], "")
 
 
 def worst_verdict(splats: list[Splat]) -> Verdict:
