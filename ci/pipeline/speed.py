@@ -20,7 +20,7 @@ from ci.bench import available, cycles, editing, extras, machines, overhead, too
 from ci.bench.editing import Edit
 from ci.errors import InfrastructureError, UsageError
 from ci.images import modules
-from ci.manifest import MachineSpec
+from ci.manifest import MachineSpec, SuiteSpec
 from ci.model import Accelerator, KernelTarget, Series, worst
 from ci.pipeline import artifacts, benching
 from ci.pipeline.guests import for_guest
@@ -97,9 +97,9 @@ def _with_guests(session: Session, accelerator: Accelerator, scratch: Path) -> l
     """What is timed with guests: a cold boot, a suite in slots, and guests beside virtme-ng's where that is to be had."""
     root = session.manifest.root
     found = [tool.cold_boot(root)]
-    suites = [suite for suite in session.manifest.suites if not suite.on_request]
-    if suites and (os.cpu_count() or 1) > 1:
-        found.append(tool.slots(root, suites[0].name))
+    suite = _suite(session)
+    if suite is not None and (os.cpu_count() or 1) > 1:
+        found.append(tool.slots(root, suite.name))
     kernel = _for_virtme(session)
     if kernel is None or kernel.image is None:
         console.note("not measured: virtme-ng mounts its root by 9p, which no kernel has that is here; ./inv kernels --fetch gets others")
@@ -113,9 +113,14 @@ def _with_guests(session: Session, accelerator: Accelerator, scratch: Path) -> l
     return [*found, *tool.beside_virtme(root, virtme, kernel.name, kernel.image, scratch, kvm=accelerator.name == "kvm")]
 
 
+def _suite(session: Session) -> SuiteSpec | None:
+    """The suite that is timed: the first that runs unasked."""
+    return next((suite for suite in session.manifest.suites if not suite.on_request), None)
+
+
 def _cycles(session: Session, spec: MachineSpec, guests: tuple[Boot, Accelerator], say: Callable[[str], None]) -> list[Series]:
     """A hundred guests in a row, each of which passes the first suite that runs unasked, on its artifacts in turn."""
-    suite = next((suite for suite in session.manifest.suites if not suite.on_request), None)
+    suite = _suite(session)
     fitting = for_guest(session, spec.kernel)
     subjects = [each for each in fitting if suite and each[0].name in suite.artifacts]
     if suite is None or not subjects:
