@@ -10,28 +10,40 @@
 #include "vexfs.h"
 
 /*
- * Before anything is written from @from on, beyond the end: zeroes the rest of
- * the last block, on the disk too (format.md, section 7). Under i_rwsem.
+ * Before a file grows to @to, with what is written from @from on: zeroes the
+ * rest of its last block up to there, on the disk too (format.md, section 7).
+ * Where the write itself covers the rest, that matters only if it goes beyond
+ * the block: what is behind may be on the disk, and make the size durable,
+ * before this block is. Under i_rwsem.
  */
-int vexfs_extend(struct inode *inode, loff_t from)
+static int vexfs_extend(struct inode *inode, loff_t from, loff_t to)
 {
-	loff_t size = i_size_read(inode), end;
-	int err;
+	loff_t size = i_size_read(inode), end, block_end, begin;
+	struct vexfs_inode_info *vi = VEXFS_I(inode);
+	int err = 0;
 
-	end = min_t(loff_t, round_up(size, VEXFS_BLOCK_SIZE), from);
-	if (end <= size)
+	begin = round_down(size, VEXFS_BLOCK_SIZE);
+	block_end = round_up(size, VEXFS_BLOCK_SIZE);
+	if (to <= size)
 		return 0;
-	/* First what is dirty: then the block's extent is a written one. */
-	err = filemap_write_and_wait_range(inode->i_mapping,
-					   round_down(size, VEXFS_BLOCK_SIZE),
-					   size);
-	if (!err)
-		err = vexfs_zero(inode, size, end - size);
-	if (!err)
-		err = filemap_write_and_wait_range(inode->i_mapping,
-						   round_down(size,
-							      VEXFS_BLOCK_SIZE),
+	if (from <= size) {
+		if (to <= block_end || !vi->old_tail)
+			return 0;
+		from = block_end;
+	}
+	end = min(block_end, from);
+	if (end > size) {
+		/* First what is dirty: then the extent is a written one. */
+		err = filemap_write_and_wait_range(inode->i_mapping, begin,
 						   size);
+		if (!err)
+			err = vexfs_zero(inode, size, end - size);
+		if (!err)
+			err = filemap_write_and_wait_range(inode->i_mapping,
+							   begin, size);
+	}
+	if (!err && end == block_end)
+		vi->old_tail = false;
 	return err;
 }
 
@@ -55,8 +67,9 @@ static ssize_t vexfs_write_iter(struct kiocb *iocb, struct iov_iter *from)
 	if (ret <= 0)
 		goto unlock;
 	err = file_modified(iocb->ki_filp);
-	if (!err && iocb->ki_pos > i_size_read(inode))
-		err = vexfs_extend(inode, iocb->ki_pos);
+	if (!err)
+		err = vexfs_extend(inode, iocb->ki_pos,
+				   iocb->ki_pos + iov_iter_count(from));
 	if (err) {
 		ret = err;
 		goto unlock;
@@ -166,12 +179,13 @@ static int vexfs_truncate(struct inode *inode, loff_t size)
 
 	vexfs_set_mtime(inode, inode_set_ctime_current(inode));
 	if (size > old) {
-		err = vexfs_extend(inode, size);
+		err = vexfs_extend(inode, size, size);
 		if (err)
 			return err;
 		truncate_setsize(inode, size);
 		return vexfs_set_size(inode, size, false);
 	}
+	VEXFS_I(inode)->old_tail = true;
 	truncate_setsize(inode, size);
 	err = vexfs_set_size(inode, size, true);
 	if (!err && first <= VEXFS_MAX_LBLK)
@@ -289,7 +303,7 @@ static long vexfs_fallocate(struct file *file, int mode, loff_t offset,
 		err = punch ? vexfs_punch(inode, offset, len) :
 			      vexfs_preallocate(inode, offset, len);
 	if (!err && !(mode & FALLOC_FL_KEEP_SIZE) && end > i_size_read(inode)) {
-		err = vexfs_extend(inode, end);
+		err = vexfs_extend(inode, end, end);
 		if (!err) {
 			truncate_setsize(inode, end);
 			err = vexfs_set_size(inode, end, false);

@@ -124,6 +124,7 @@ static int vexfs_fill(struct inode *inode, u64 block,
 	inode->i_generation = le32_to_cpu(raw->generation);
 	i_size_write(inode, le64_to_cpu(raw->size));
 	vi->disk_size = inode->i_size;
+	vi->old_tail = true;	/* nobody knows */
 	inode->i_blocks = le64_to_cpu(raw->blocks) << 3;
 	vexfs_set_atime(inode, vexfs_decode_time(raw->atime));
 	vexfs_set_mtime(inode, vexfs_decode_time(raw->mtime));

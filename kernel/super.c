@@ -23,6 +23,7 @@ static struct inode *vexfs_alloc_inode(struct super_block *sb)
 	memset(vi->xattr, 0, sizeof(vi->xattr));
 	vi->ext_version = 0;
 	vi->disk_size = 0;
+	vi->old_tail = false;
 	vi->flags = 0;
 	vi->parent = 0;
 	vi->link = 0;

@@ -126,6 +126,7 @@ struct vexfs_inode_info {
 	struct vexfs_extent_root root;
 	u64 ext_version;		/* raised by each change of the tree */
 	loff_t disk_size;		/* of a regular file: what is durable */
+	bool old_tail;			/* behind it may be what was cut off */
 	u32 flags;
 	u32 parent;
 	u32 link;
@@ -381,7 +382,6 @@ ssize_t vexfs_direct_write(struct kiocb *iocb, struct iov_iter *from);
 
 /* file.c */
 int vexfs_fsync(struct file *file, loff_t start, loff_t end, int datasync);
-int vexfs_extend(struct inode *inode, loff_t from);
 
 /* sysfs.c */
 int vexfs_sysfs_init(void);

@@ -128,3 +128,9 @@ def test_a_disk_that_forgets_what_it_was_told_to_flush_is_found_out(guest: Smoke
     assert (result.verdict, case.verdict) == (Verdict.FAIL, Verdict.FAIL)
     assert "after a cut behind write" in case.detail
     assert result.evidence
+
+
+def test_what_was_cut_off_does_not_come_back_behind_a_size_that_was_durable_first(guest: SmokeGuest, product: Product) -> None:
+    result = judged(guest, product, "load", "old-ends")
+    (case,) = (case for case in result.cases if case.id == "old-ends")
+    assert case.verdict is Verdict.PASS, case.detail

@@ -251,4 +251,4 @@ def test_a_block_device_is_mounted_without_a_loop_device() -> None:
 
 def test_a_seed_in_a_cases_name_is_a_case() -> None:
     plan = replace(PLAN, options={"seed": "3", "kill": "2", "recorded": "1"}, only=("kill-77",))
-    assert [case.id for case in crash.table(plan).entries] == ["load", "recorded-3", "kill-3", "kill-4", "kill-77"]
+    assert [case.id for case in crash.table(plan).entries] == ["load", "old-ends", "recorded-3", "kill-3", "kill-4", "kill-77"]

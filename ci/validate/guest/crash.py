@@ -11,13 +11,16 @@ import functools
 import os
 import random
 import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
-from . import product, stage, writelog
+from . import ends, mapper, product, stage, writelog
 from .context import Context, Failed, Plan
 from .engine import DAEMON, MODULE, Table
 
 LOG_BYTES = 1 << 30  # sparse
+_BASE, _LOG, _CUT = ".base", ".log", ".cut"  # beside the volume: as it was before, its writes, and a disk made of both
 # What a system call gives once nobody serves the mount any more; anything else is a wrong answer.
 _NOBODY = {errno.ENOTCONN, errno.ECONNABORTED}
 
@@ -26,6 +29,7 @@ def table(plan: Plan) -> Table:
     """The suite's cases: so many seeds as the manifest's options say, from `seed` on; and those that are asked for by name."""
     cases = Table()
     cases.case("load", kinds=(MODULE,), mounted=False, vital=True)(product.ensure_loaded)
+    cases.case("old-ends", kinds=(MODULE, DAEMON), mounted=False)(_old_ends)
     first = int(plan.options.get("seed", 1))
     for kind, function, kinds in (("recorded", _recorded, (MODULE, DAEMON)), ("kill", _kill, (DAEMON,))):
         seeds = list(range(first, first + int(plan.options.get(kind, 1))))
@@ -35,15 +39,14 @@ def table(plan: Plan) -> Table:
     return cases
 
 
-def _recorded(t: Context, seed: int) -> None:
-    """Every write of a workload is recorded below the filesystem; then disks as a power cut would leave them are looked at."""
+@contextmanager
+def _recording(t: Context) -> Iterator[mapper.Mapped]:
+    """A fresh volume, mounted; every write to it and every flush is recorded until it is unmounted, which the caller does."""
+    plan = t.plan
     stage.begin(t)
-    dice = random.Random(f"recorded/{seed}")
-    operations = int(t.plan.options.get("operations", 60))
-    plan, base, log, cut_disk = t.plan, t.plan.volume + ".base", t.plan.volume + ".log", t.plan.volume + ".cut"
     stage.prepare(t)
-    t.must(["cp", "--sparse=always", plan.volume, base])
-    begun: list[list[int]] = []
+    t.must(["cp", "--sparse=always", plan.volume, plan.volume + _BASE])
+    log = plan.volume + _LOG
     with (
         stage.loop(t, plan.volume) as data,
         stage.loop(t, log, LOG_BYTES) as record,
@@ -51,6 +54,37 @@ def _recorded(t: Context, seed: int) -> None:
     ):
         t.plan = stage.on(plan, device.path)
         product.mount(t)
+        yield device
+    t.plan = stage.on(plan, plan.volume + _CUT)
+
+
+def _old_ends(t: Context) -> None:
+    """Files that were cut off grow again, and the power is lost before their contents are on the disk: what was cut off stays away."""
+    plan = t.plan
+    with _recording(t) as device:
+        ends.change(t)
+        device.message("mark grown")
+        product.unmount(t)
+    entries = writelog.read(plan.volume + _LOG)
+    (mark,) = (place for place, entry in enumerate(entries) if entry.label == "grown")
+    disks = writelog.Disks(plan.volume + _LOG, plan.volume + _BASE, entries)
+    disks.cut(writelog.Cut(mark, 0), random.Random("ends"), plan.volume + _CUT)
+    disks.close()
+    product.mount(t)
+    t.detail = ends.check(t)
+    product.unmount(t)
+    stage.fsck(t)
+    t.plan = plan
+    stage.begin(t)
+
+
+def _recorded(t: Context, seed: int) -> None:
+    """Every write of a workload is recorded below the filesystem; then disks as a power cut would leave them are looked at."""
+    dice = random.Random(f"recorded/{seed}")
+    operations = int(t.plan.options.get("operations", 60))
+    plan, base, log, cut_disk = t.plan, t.plan.volume + _BASE, t.plan.volume + _LOG, t.plan.volume + _CUT
+    begun: list[list[int]] = []
+    with _recording(t) as device:
         chosen = stage.options(t, seed, operations)
         work = stage.Workload(t, chosen)
 
@@ -67,7 +101,6 @@ def _recorded(t: Context, seed: int) -> None:
     promises = files = lost = 0
     moments = writelog.cuts(entries, int(plan.options.get("cuts", 10)), dice)
     t.check(len(moments) > 0, "the workload wrote nothing to the disk")
-    t.plan = stage.on(plan, cut_disk)
     for cut in moments:
         where = f"a cut behind write {cut.entry} of {len(entries)}"
         t.op(f"make the disk of {where}")
