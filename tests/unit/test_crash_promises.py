@@ -161,6 +161,16 @@ def log_of(path: Path, *entries: bytes) -> Path:
     return path
 
 
+def test_what_was_there_twice_is_still_the_present_after_a_synchronous_write() -> None:
+    """A file that was cut off and grew again over zeros is as it was before; what is promised later is that, not what was between."""
+    node = Node("file", 0o600, (0, 0))
+    for data in (b"abc\0\0", b"abc", b"abc\0\0", b"aXc\0\0"):
+        node.hold(data, remember=True)
+    node.settle_range(1, 2)
+    node.settle(times=True)
+    assert node.past == [b"aXc\0\0"]
+
+
 def test_a_cut_keeps_what_was_flushed_and_may_lose_the_rest(tmp_path: Path) -> None:
     first, second, third = b"1" * 1024, b"2" * 512, b"3" * 1024
     log = log_of(

@@ -42,7 +42,8 @@ class Node:
     def settle_range(self, begin: int, end: int) -> None:
         """Only these bytes are promised, and with them that the file reaches so far."""
         now = self.data[begin:end]
-        self.past = list(dict.fromkeys(old[:begin].ljust(begin, b"\0") + now + old[end:] for old in self.past))
+        past = [old[:begin].ljust(begin, b"\0") + now + old[end:] for old in self.past]
+        self.past = list(dict.fromkeys(reversed(past)))[::-1]  # of equal ones the last stays: the present one is the last of all
 
     def at(self, time: int | None, *, remember: bool) -> None:
         """Another modification time, in nanoseconds."""
