@@ -1,10 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Regular files: read, write, mmap, fsync, truncate, fallocate, seek.
+ * Regular files: read, write, fsync, truncate, fallocate, seek.
  */
 #include <linux/blkdev.h>
 #include <linux/falloc.h>
-#include <linux/mm.h>
 #include <linux/uio.h>
 
 #include "vexfs.h"
@@ -85,33 +84,6 @@ unlock:
 	if (ret > 0 && sync)
 		ret = generic_write_sync(iocb, ret);
 	return ret;
-}
-
-static vm_fault_t vexfs_page_mkwrite(struct vm_fault *vmf)
-{
-	struct inode *inode = file_inode(vmf->vma->vm_file);
-	vm_fault_t ret;
-
-	sb_start_pagefault(inode->i_sb);
-	file_update_time(vmf->vma->vm_file);
-	filemap_invalidate_lock_shared(inode->i_mapping);
-	ret = iomap_page_mkwrite(vmf, &vexfs_write_ops);
-	filemap_invalidate_unlock_shared(inode->i_mapping);
-	sb_end_pagefault(inode->i_sb);
-	return ret;
-}
-
-static const struct vm_operations_struct vexfs_vm_ops = {
-	.fault		= filemap_fault,
-	.map_pages	= filemap_map_pages,
-	.page_mkwrite	= vexfs_page_mkwrite,
-};
-
-static int vexfs_mmap(struct file *file, struct vm_area_struct *vma)
-{
-	file_accessed(file);
-	vma->vm_ops = &vexfs_vm_ops;
-	return 0;
 }
 
 /* One journal, one order: commits all that was finished before the call. */

@@ -383,6 +383,9 @@ ssize_t vexfs_direct_write(struct kiocb *iocb, struct iov_iter *from);
 /* file.c */
 int vexfs_fsync(struct file *file, loff_t start, loff_t end, int datasync);
 
+/* mmap.c */
+int vexfs_mmap(struct file *file, struct vm_area_struct *vma);
+
 /* sysfs.c */
 int vexfs_sysfs_init(void);
 void vexfs_sysfs_exit(void);

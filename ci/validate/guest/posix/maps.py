@@ -111,6 +111,21 @@ def _last_page(t: Place) -> None:
     t.equal("after it grew again", os.pread(descriptor, 50, PAGE + 50), bytes(50))
 
 
+@MAPS.case("end-of-the-last-page-from-the-disk")
+def _last_page_anew(t: Place) -> None:
+    """They are zeros also where the page comes from the disk, which may still have what was cut off."""
+    descriptor = _file(t, 2 * PAGE)
+    os.fsync(descriptor)
+    with mmap.mmap(descriptor, 2 * PAGE, mmap.MAP_SHARED, _BOTH) as mapped:
+        os.ftruncate(descriptor, PAGE + 50)
+        os.fsync(descriptor)
+        os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
+        t.check(mapped[: PAGE + 50] == data(1, PAGE + 50), "the map differs from the file")
+        t.equal("behind the end", mapped[PAGE + 50 :], bytes(PAGE - 50))
+        os.pwrite(descriptor, b"more", PAGE + 60)
+        t.equal("after it grew again", mapped[PAGE + 50 : PAGE + 80], bytes(10) + b"more" + bytes(16))
+
+
 @MAPS.case("behind-the-end-is-sigbus")
 def _bus(t: Place) -> None:
     descriptor = _file(t)
