@@ -17,11 +17,17 @@ GROUPS = [LISTING]
 _TYPES = {"f": 8, "d": 4, "l": 10, "p": 1, "s": 12, "c": 2}  # d_type of readdir(3)
 
 
-def _fill(count: int, folder: str = "d") -> list[str]:
+_STEP = 100  # names, each of which takes milliseconds in an emulated guest with company
+
+
+def _fill(t: Place, count: int) -> list[str]:
     names = [f"name-{number:05}" for number in range(count)]
-    os.mkdir(folder)
-    for name in names:
-        os.close(os.open(f"{folder}/{name}", os.O_WRONLY | os.O_CREAT, 0o644))
+    os.mkdir("d")
+    for number, name in enumerate(names):
+        if number % _STEP == 0:
+            t.step(f"make names from {number} on")
+        os.close(os.open(f"d/{name}", os.O_WRONLY | os.O_CREAT, 0o644))
+    t.step(f"look at {count} names")
     return names
 
 
@@ -29,7 +35,7 @@ for _count in (0, 1, 2, 50, 129, 700):
 
     def _all(t: Place, count: int = _count) -> None:
         """Each name once, and `.` and `..`."""
-        names = _fill(count)
+        names = _fill(t, count)
         t.equal("the names", sorted(os.listdir("d")), names)
         stream = Directory("d")
         seen = []
@@ -65,7 +71,7 @@ def _types(t: Place) -> None:
 
 @LISTING.case("rewind-shows-what-is-new")
 def _rewind(t: Place) -> None:
-    names = _fill(20)
+    names = _fill(t, 20)
     stream = Directory("d")
     t.equal("at first", sorted(stream.rest()), names)
     write("d/new", b"")
@@ -78,7 +84,7 @@ def _rewind(t: Place) -> None:
 @LISTING.case("tell-and-seek")
 def _tell(t: Place) -> None:
     """From each position that telldir gave, the same entries follow."""
-    _fill(300)
+    _fill(t, 300)
     stream = Directory("d")
     order, places = [], []
     while True:
@@ -97,11 +103,12 @@ def _tell(t: Place) -> None:
 @LISTING.case("tell-and-seek-after-removals")
 def _tell_removed(t: Place) -> None:
     """A position stays good where names before and behind it are removed (telldir(3))."""
-    names = _fill(400)
+    names = _fill(t, 400)
     stream = Directory("d")
     first = [entry.name for _ in range(100) if (entry := stream.read()) is not None]
     place = stream.tell()
     rest = stream.rest()
+    t.step("remove names in front and behind")
     for name in [n for n in first if n not in (".", "..")] + rest[::2]:
         os.unlink(f"d/{name}")
     stream.seek(place)
@@ -112,7 +119,7 @@ def _tell_removed(t: Place) -> None:
     t.equal("all names", len(names), len([n for n in first if n not in (".", "..")]) + len(rest))
 
 
-def _while_reading(change: Callable[[int], None], count: int) -> list[str]:
+def _while_reading(t: Place, change: Callable[[int], None], count: int) -> list[str]:
     """Read a folder entry by entry with something done after each hundredth of them."""
     stream = Directory("d")
     seen = []
@@ -120,6 +127,7 @@ def _while_reading(change: Callable[[int], None], count: int) -> list[str]:
         if entry.name not in (".", ".."):
             seen.append(entry.name)
             if len(seen) % 100 == 0 and len(seen) < 2 * count:
+                t.step(f"change names after {len(seen)} entries")
                 change(len(seen))
     stream.close()
     return seen
@@ -128,20 +136,20 @@ def _while_reading(change: Callable[[int], None], count: int) -> list[str]:
 @LISTING.case("while-names-are-made")
 def _making(t: Place) -> None:
     """readdir(3): new names may come or not; old ones come, and none comes twice."""
-    names = _fill(1000)
+    names = _fill(t, 1000)
 
     def change(at: int) -> None:
         for number in range(20):
             write(f"d/more-{at}-{number}", b"")
 
-    seen = _while_reading(change, 1000)
+    seen = _while_reading(t, change, 1000)
     t.equal("names that came twice", len(seen) - len(set(seen)), 0)
     t.equal("old names that are missing", sorted(set(names) - set(seen))[:5], [])
 
 
 @LISTING.case("while-names-are-removed")
 def _removing(t: Place) -> None:
-    names = _fill(1000)
+    names = _fill(t, 1000)
     removed: list[str] = []
 
     def change(at: int) -> None:
@@ -150,7 +158,7 @@ def _removing(t: Place) -> None:
                 os.unlink(f"d/{name}")
                 removed.append(name)
 
-    seen = _while_reading(change, 1000)
+    seen = _while_reading(t, change, 1000)
     t.equal("names that came twice", len(seen) - len(set(seen)), 0)
     t.equal("names that were never removed and are missing", sorted(set(names) - set(seen) - set(removed))[:5], [])
 
@@ -158,11 +166,13 @@ def _removing(t: Place) -> None:
 @LISTING.case("while-each-name-read-is-removed")
 def _rm_r(t: Place) -> None:
     """What rm -r does."""
-    names = _fill(700)
+    names = _fill(t, 700)
     stream = Directory("d")
     count = 0
     while (entry := stream.read()) is not None:
         if entry.name not in (".", ".."):
+            if count % _STEP == 0:
+                t.step(f"remove names after {count}")
             os.unlink(f"d/{entry.name}")
             count += 1
     stream.close()
@@ -173,7 +183,7 @@ def _rm_r(t: Place) -> None:
 @LISTING.case("while-names-are-renamed")
 def _renaming(t: Place) -> None:
     """Names that nobody touches come once each, whatever is renamed beside them."""
-    names = _fill(600)
+    names = _fill(t, 600)
     moved = set(names[::3])
 
     def change(at: int) -> None:
@@ -181,7 +191,7 @@ def _renaming(t: Place) -> None:
             if os.path.exists(f"d/{name}"):
                 os.rename(f"d/{name}", f"d/moved-{name}")
 
-    seen = _while_reading(change, 600)
+    seen = _while_reading(t, change, 600)
     quiet = [name for name in seen if name in set(names) - moved]
     t.equal("names that nobody touched", sorted(quiet), sorted(set(names) - moved))
 
@@ -196,7 +206,7 @@ def _removed(t: Place) -> None:
 
 @LISTING.case("two-streams")
 def _streams(t: Place) -> None:
-    names = _fill(60)
+    names = _fill(t, 60)
     first, second = Directory("d"), Directory("d")
     for _ in range(30):
         first.read()
