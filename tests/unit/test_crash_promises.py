@@ -3,9 +3,11 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import random
 import shutil
+import signal
 import struct
 from collections.abc import Callable
 from dataclasses import replace
@@ -19,7 +21,7 @@ from ci.validate.guest.changes import Chooser, Options
 from ci.validate.guest.checker import check, judge
 from ci.validate.guest.context import Plan
 from ci.validate.guest.trees import Node, Tree, parts
-from ci.validate.guest.worker import Workload
+from ci.validate.guest.worker import Progress, Workload, begun
 
 FEATURES = ("exchange", "fallocate", "map", "syncfs")
 
@@ -45,6 +47,27 @@ def test_what_the_workload_left_is_what_the_checker_expects(tmp_path: Path) -> N
         assert result.promises > 20
         assert all(moment >= floor for moment, floor in zip(result.moments, result.floors, strict=True))
         assert result.exact > 5
+
+
+def test_what_has_begun_is_never_read_as_less_while_another_process_counts(tmp_path: Path) -> None:
+    chosen = options(tmp_path)
+    progress = Progress(chosen)
+    counter = os.fork()
+    if not counter:
+        try:
+            for number in itertools.count(1):
+                progress.begin(1, number)
+        finally:
+            os._exit(1)
+    last = changes = 0
+    try:
+        while changes < 500 or last < 1 << 17:  # numbers of one byte, of two and of three
+            _, now = begun(chosen) or []
+            assert now >= last
+            last, changes = now, changes + (now != last)
+    finally:
+        os.kill(counter, signal.SIGKILL)
+        os.waitpid(counter, 0)
 
 
 def test_the_same_seed_gives_the_same_changes() -> None:
