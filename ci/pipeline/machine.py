@@ -19,10 +19,12 @@ def doctor(session: Session, *, fix: bool) -> None:
     from ci.vm import accel
 
     findings = host.survey(accel.remembered())
-    commands = host.fixes(findings)
-    if fix and commands:
+    done: set[tuple[str, ...]] = set()
+    # Again, for a repair may break what was whole: apt removes a package that does not go with the one that it installs.
+    while fix and (commands := [command for command in host.fixes(findings) if command not in done]):
         for command in commands:
             _fix(session, command)
+        done.update(commands)
         findings = host.survey(accel.remembered())
     rows: list[list[str | Verdict]] = []
     for finding in findings:
