@@ -19,7 +19,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from ci import packages, process, store, tools
 from ci.model import Accelerator
@@ -174,11 +174,22 @@ def _python() -> Finding:
     return Finding("python", "Python", OK, f"{platform.python_version()} {where}", needed_for="everything")
 
 
-AREAS: tuple[tuple[str, str, tuple[str, ...], tuple[str, ...]], ...] = (
-    ("building", "build, verify", packages.BUILD, ("gcc", "ld", "make", "pahole", "kmod", "git", "clang")),
-    ("images", "image.build", packages.IMAGE, ("mmdebstrap", "mke2fs")),
-    ("guests", "vm, deploy, validate, bench", tuple(n for n in packages.GUEST if n not in packages.IMAGE), ("qemu", "libvirtd", "ssh")),
-    ("testing", "test", ("sparse", "fuse", "fio", "chromium"), ("sparse", "fusermount3", "fio", "chromium")),
+class Area(NamedTuple):
+    """A row of programs: what needs them, their ids, and the tools whose versions are shown. What is `optional` only limits."""
+
+    name: str
+    needed_for: str
+    ids: tuple[str, ...]
+    asked: tuple[str, ...]
+    optional: bool = False
+
+
+AREAS = (
+    Area("building", "build, verify", packages.BUILD, ("gcc", "ld", "make", "pahole", "kmod", "git", "clang")),
+    Area("images", "image.build", packages.IMAGE, ("mmdebstrap", "mke2fs")),
+    Area("guests", "vm, deploy, validate, bench", tuple(n for n in packages.GUEST if n not in packages.IMAGE), ("qemu", "libvirtd", "ssh")),
+    Area("testing", "test", ("sparse", "fuse", "fio", "chromium"), ("sparse", "fusermount3", "fio", "chromium")),
+    Area("kernels", "building a kernel from its source (optional)", packages.SOURCE, (), optional=True),
 )
 
 
@@ -186,21 +197,21 @@ def _programs() -> list[Finding]:
     """One row for each area of what is there, and one for each thing that is not."""
     system = packages.system_name()
     rows: list[Finding] = []
-    for area, needed_for, ids, asked in AREAS:
-        absent = packages.missing(ids)
-        versions = ", ".join(f"{name} {version}" for name, version in tools.versions(asked).items())
-        there = f"{len(ids) - len(absent)} of {len(ids)} there" + (f": {versions}" if versions else "")
-        rows.append(Finding(area, f"tools for {area}", OK if not absent else LIMITED, there, needed_for=needed_for))
-        rows += [_absent(name, needed_for, system) for name in absent]
+    for area in AREAS:
+        absent = packages.missing(area.ids)
+        versions = ", ".join(f"{name} {version}" for name, version in tools.versions(area.asked).items())
+        there = f"{len(area.ids) - len(absent)} of {len(area.ids)} there" + (f": {versions}" if versions else "")
+        rows.append(Finding(area.name, f"tools for {area.name}", OK if not absent else LIMITED, there, needed_for=area.needed_for))
+        rows += [_absent(name, area, system) for name in absent]
     return rows
 
 
-def _absent(name: str, needed_for: str, system: tuple[str, str]) -> Finding:
+def _absent(name: str, area: Area, system: tuple[str, str]) -> Finding:
     need = packages.NEEDS[name]
     package = packages.package(need, system)
-    state = LIMITED if need.optional else MISSING
+    state = LIMITED if need.optional or area.optional else MISSING
     fix = _apt(package) if package else None
-    return Finding(name, name, state, f"not here: {need.why}", fix, needed_for, "" if package else "this system has no package of it")
+    return Finding(name, name, state, f"not here: {need.why}", fix, area.needed_for, "" if package else "this system has no package of it")
 
 
 def _rust() -> list[Finding]:

@@ -169,9 +169,9 @@ class Workflow:
         raise AssertionError(f"{job}: the expression '{expression}' is not understood")
 
     def waits_for(self, name: str) -> list[str]:
-        """The jobs that must have passed before this one; with `always()` only those whose result is asked for."""
+        """The jobs that must have passed before this one; with `always()` or `!cancelled()` only those whose result is asked for."""
         condition, needs = str(self.jobs[name].get("if", "")), self.jobs[name].get("needs", [])
-        if "always()" in condition:
+        if "always()" in condition or "!cancelled()" in condition:
             return re.findall(r"needs\.(\w+)\.result == 'success'", condition)
         return [needs] if isinstance(needs, str) else list(needs)
 

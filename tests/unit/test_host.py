@@ -127,6 +127,13 @@ class TestSurvey:
         assert gcc.fix is not None and gcc.fix[-1] == "gcc" and "apt-get" in gcc.fix
         assert row(found, "building").state == LIMITED
 
+    def test_what_only_builds_kernels_from_their_source_limits_and_is_brought_too(self, only: Path) -> None:
+        found = host.survey()
+        flex = row(found, "flex")
+        assert flex.state == LIMITED and flex.fix is not None and flex.fix[-1] == "flex"
+        assert "from its source (optional)" in flex.needed_for
+        assert any("flex" in command and "bison" in command for command in host.fixes(found))
+
     def test_without_rust_it_says_how_to_get_it_and_runs_nothing_for_it(self, only: Path) -> None:
         rust = row(host.survey(), "rust")
         assert rust.state == MISSING and "rustup.rs" in rust.advice

@@ -24,7 +24,8 @@ jobs:
       - id: cells
         run: cat cells > "$GITHUB_OUTPUT"
   cell:
-    needs: matrix
+    needs: [matrix, publish]
+    if: ${{ !cancelled() && needs.matrix.result == 'success' }}
     strategy:
       matrix: ${{ fromJSON(needs.matrix.outputs.cells) }}
     steps:

@@ -153,15 +153,26 @@ class TestWorkflows:
     def test_caches_are_keyed_by_what_they_hold(self) -> None:
         cached = [step for _, step in steps() if "actions/cache" in step.get("uses", "")]
         assert cached
+        keys = {step["with"]["key"] for step in cached}
         handed_on = set()
         for step in cached:
             if "actions/cache/restore" in step["uses"]:  # the newest of what an earlier night kept, whatever it holds
                 handed_on.add((step["with"]["restore-keys"], step["with"]["path"]))
                 continue
-            assert "hashFiles(" in step["with"]["key"] and "restore-keys" not in step["with"], step
+            assert "hashFiles(" in step["with"]["key"], step
+            assert step["with"].get("restore-keys", step["with"]["key"]) in keys, "another job's, of the same contents"
             if "actions/cache/save" in step["uses"]:
                 assert (step["with"]["key"].partition("$")[0], step["with"]["path"]) in handed_on, "nobody takes it"
         assert handed_on == {("baselines-", ".vexci/baselines"), ("site-", "site")}
+
+    def test_the_cells_of_the_night_find_the_kernel_that_a_job_before_them_has_built(self) -> None:
+        jobs = yaml.safe_load((PROJECT / ".github/workflows/nightly.yml").read_text())["jobs"]
+        caches = {
+            name: next(step["with"] for step in jobs[name]["steps"] if "actions/cache@" in step.get("uses", ""))
+            for name in ("build", "cell")
+        }
+        assert "build" in jobs["cell"]["needs"] and caches["cell"]["path"] == caches["build"]["path"]
+        assert caches["cell"]["restore-keys"] == caches["build"]["key"]
 
     def test_the_night_publishes_a_site_that_holds_the_nights_before(self) -> None:
         jobs = yaml.safe_load((PROJECT / ".github/workflows/nightly.yml").read_text())["jobs"]
