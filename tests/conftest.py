@@ -24,12 +24,27 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out soak tests unless asked for."""
+    """Leave out soak tests unless asked for; and begin with what takes longest, so that no worker ends with it while the others idle."""
     soak = bool(config.getoption("--soak"))
     left_out = [item for item in items if (item.get_closest_marker("soak") is not None) != soak]
     if left_out:
         config.hook.pytest_deselected(items=left_out)
         items[:] = [item for item in items if item not in set(left_out)]
+    limits: dict[str, float] = {}
+    for item in items:
+        dealt = _dealt_with(item)
+        limits[dealt] = max(limits.get(dealt, 0.0), _limit(item))
+    items.sort(key=lambda item: -limits[_dealt_with(item)])
+
+
+def _dealt_with(item: pytest.Item) -> str:
+    return group(item.nodeid.split("::", 1)[0])
+
+
+def _limit(item: pytest.Item) -> float:
+    """The test's own limit in seconds, 0 where it has none: what may take long says so."""
+    marker = item.get_closest_marker("timeout")
+    return float(marker.args[0]) if marker else 0.0
 
 
 @pytest.hookimpl(optionalhook=True)

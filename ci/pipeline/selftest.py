@@ -161,7 +161,7 @@ def run(session: Session, *, quick: bool, fresh: bool, soak: bool, only: str) ->
 def _choice(quick: bool, soak: bool, only: str) -> list[str]:
     """pytest's words for which tests run. Soak tests measure and load the machine, so they run one at a time."""
     workers = 1 if soak else len(os.sched_getaffinity(0))
-    words = [f"--numprocesses={workers}", "--dist=loadfile"] if workers > 1 else []
+    words = [f"--numprocesses={workers}", "--dist=loadfile", "--no-loadscope-reorder"] if workers > 1 else []  # the order: conftest.py
     words += ["-m", "unit"] if quick else []
     words += ["--soak"] if soak else []
     return words + (["-k", only] if only else [])

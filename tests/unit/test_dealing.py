@@ -22,6 +22,20 @@ def test_what_makes_runs_in_this_project_says_that_it_must_be_alone() -> None:
     assert group("tests/unit/test_dealing.py") == "tests/unit/test_dealing.py"
 
 
+def test_what_may_take_longest_comes_first_and_files_stay_together(tmp_path: Path) -> None:
+    (tmp_path / "tests").mkdir()
+    (tmp_path / "tests/conftest.py").write_text((ROOT / "tests/conftest.py").read_text())
+    marked = "import pytest\ndef test_short():\n    pass\n@pytest.mark.timeout({})\ndef test_long():\n    pass\n"
+    (tmp_path / "tests/test_a.py").write_text("def test():\n    pass\n")
+    (tmp_path / "tests/test_b.py").write_text(marked.format(400))
+    (tmp_path / "tests/test_c.py").write_text(marked.format(900))
+    argv = [sys.executable, "-m", "pytest", "-q", "--collect-only", "-p", "no:cacheprovider", "tests"]
+    told = subprocess.run(argv, cwd=tmp_path, capture_output=True, text=True, timeout=120, check=True).stdout.splitlines()
+    assert told[:5] == [
+        f"tests/test_{name}" for name in ("c.py::test_short", "c.py::test_long", "b.py::test_short", "b.py::test_long", "a.py::test")
+    ]
+
+
 def test_files_stay_whole_with_the_installed_pytest_and_xdist(tmp_path: Path) -> None:
     text = "import os, pytest\n@pytest.mark.parametrize('x', range(9))\ndef test(x, capsys):\n"
     text += "    with capsys.disabled():\n        print(f'\\n{__name__} {os.environ[\"PYTEST_XDIST_WORKER\"]}', file=open('told', 'a'))\n"
