@@ -8,8 +8,9 @@ durable before the new contents are, they are read: then they have to be zeros.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import NamedTuple
 
 from .checker import judge
 from .context import Context, Failed
@@ -20,6 +21,22 @@ _LATER, _LONGER, _SHORTER = 40_000, 63_525, 45_414
 _SECTOR = 512
 
 
+class _Way(NamedTuple):
+    """How a file grows: from where it is written, the size that it then has, and where a sector is written once more with O_DSYNC."""
+
+    begin: int
+    size: int
+    later: int = 0
+
+
+_WAYS = {
+    "longer": _Way(_BEGIN, _LONGER),
+    "shorter": _Way(_BEGIN, _SHORTER),
+    "appended": _Way(_CUT, _SHORTER),
+    "synced": _Way(_BEGIN, _BEGIN + _SIZE, later=_LATER),
+}
+
+
 def change(t: Context) -> None:
     """Make the files, cut them off, which is promised, and let each grow in its own way, of which the sizes are promised."""
     for name in _WAYS:
@@ -28,10 +45,10 @@ def change(t: Context) -> None:
             os.fsync(file)
             os.ftruncate(file, _CUT)
             os.fsync(file)
-    for name, (grow, _) in _WAYS.items():
+    for name, way in _WAYS.items():
         t.op(f"let {name} grow")
         with _opened(t, name) as file:
-            grow(t, name, file)
+            _grow(t, name, way, file)
     t.op(f"fsync the directory {t.plan.mountpoint}")
     folder = os.open(t.plan.mountpoint, os.O_RDONLY | os.O_DIRECTORY)
     try:
@@ -43,14 +60,14 @@ def change(t: Context) -> None:
 def check(t: Context) -> str:
     """Compare the files with what they may be now; says what was seen. Raises Failed."""
     zeros, wrong = 0, list[str]()
-    for name, (_, size) in _WAYS.items():
+    for name, way in _WAYS.items():
         data = read(t, t.path(name))
-        written = _new(name, _CUT if name == "appended" else _BEGIN)
-        past = [_old(name)[:_CUT], written, written.ljust(size, b"\0")[:size]]
+        written, sector = _new(name, way.begin), slice(way.later, way.later + _SECTOR)
+        past = [_old(name)[:_CUT], written, written.ljust(way.size, b"\0")[: way.size]]
         if problem := judge(data, past):
-            wrong.append(f"{name}, cut off at {_CUT} and grown to {size}: {problem}")
-        elif name == "synced" and data[_LATER : _LATER + _SECTOR] != written[_LATER : _LATER + _SECTOR]:
-            wrong.append(f"{name}: what was written with O_DSYNC at {_LATER} is not there")
+            wrong.append(f"{name}, cut off at {_CUT} and grown to {way.size}: {problem}")
+        elif way.later and data[sector] != written[sector]:
+            wrong.append(f"{name}: what was written with O_DSYNC at {way.later} is not there")
         else:
             zeros += data[_CUT] == 0
     if wrong:
@@ -58,35 +75,14 @@ def check(t: Context) -> str:
     return f"{len(_WAYS)} files grew, {zeros} of them have zeros behind their old ends"
 
 
-def _longer(t: Context, name: str, file: int) -> None:
-    _write(t, file, _BEGIN, _new(name, _BEGIN)[_BEGIN:])
-    os.ftruncate(file, _LONGER)
-
-
-def _shorter(t: Context, name: str, file: int) -> None:
-    _write(t, file, _BEGIN, _new(name, _BEGIN)[_BEGIN:])
-    os.ftruncate(file, _SHORTER)
-
-
-def _appended(t: Context, name: str, file: int) -> None:
-    _write(t, file, _CUT, _new(name, _CUT)[_CUT:])
-    os.ftruncate(file, _SHORTER)
-
-
-def _synced(t: Context, name: str, file: int) -> None:
-    new = _new(name, _BEGIN)
-    _write(t, file, _BEGIN, new[_BEGIN:])
-    with _opened(t, name, os.O_DSYNC) as other:
-        _write(t, other, _LATER, new[_LATER : _LATER + _SECTOR])
-
-
-# How each file grows, and the size that it must have in the end.
-_WAYS: dict[str, tuple[Callable[[Context, str, int], None], int]] = {
-    "longer": (_longer, _LONGER),
-    "shorter": (_shorter, _SHORTER),
-    "appended": (_appended, _SHORTER),
-    "synced": (_synced, _BEGIN + _SIZE),
-}
+def _grow(t: Context, name: str, way: _Way, file: int) -> None:
+    new = _new(name, way.begin)
+    _write(t, file, way.begin, new[way.begin :])
+    if way.later:
+        with _opened(t, name, os.O_DSYNC) as other:
+            _write(t, other, way.later, new[way.later : way.later + _SECTOR])
+    else:
+        os.ftruncate(file, way.size)
 
 
 def _old(name: str) -> bytes:
