@@ -206,6 +206,7 @@ def _apt(prefix: list[str], names: list[str]) -> None:
     if glob.glob("/var/lib/apt/lists/*_Packages*"):
         code, text = _logged([*prefix, *_quiet_apt(), *command], SECONDS_APT)
         if code == 0:
+            _tell_removed(text)
             return
         if INTERRUPTED_DPKG in text:
             _logged([*prefix, *_quiet_apt(), "dpkg", "--configure", "-a"], SECONDS_APT)
@@ -213,6 +214,12 @@ def _apt(prefix: list[str], names: list[str]) -> None:
     code, text = _logged([*prefix, *_quiet_apt(), *command], SECONDS_APT)
     if code != 0:
         raise _failed(f"apt-get could not install {' '.join(names)} (exit {code})", text if update[0] == 0 else update[1] + text)
+    _tell_removed(text)
+
+
+def _tell_removed(text: str) -> None:
+    if gone := packages.removed(text):
+        say(f"apt-get removed {' '.join(gone)}, which did not go with them")
 
 
 def _apt_optional(prefix: list[str], names: list[str]) -> None:

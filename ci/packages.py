@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import glob
 import os
+import re
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
@@ -212,3 +213,8 @@ def install_command(packages: Sequence[str], *, root: bool) -> str:
     """The one line that a person runs to install `packages`."""
     line = f"apt-get update && apt-get install -y --no-install-recommends {' '.join(packages)}"
     return line if root else f"sudo sh -c '{line}'"
+
+
+def removed(said: str) -> list[str]:
+    """The packages that apt-get took away for the sake of others, from what it said in English (`Removing NAME (VERSION) ...`)."""
+    return re.findall(r"^Removing (\S+) \(.*\) \.\.\.$", said, re.MULTILINE)

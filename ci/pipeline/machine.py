@@ -7,7 +7,7 @@ import os
 import shutil
 from pathlib import Path
 
-from ci import console, host, process, store
+from ci import console, host, packages, process, store
 from ci.errors import InfrastructureError
 from ci.model import Verdict
 from ci.pipeline.session import Session
@@ -43,10 +43,13 @@ def doctor(session: Session, *, fix: bool) -> None:
 def _fix(session: Session, command: tuple[str, ...]) -> None:
     console.note("$ " + " ".join(command))
     log = process.scratch_file("fix.log")
-    done = process.run(command, limits=Limits(1800, silence=600), log=log, cwd=session.manifest.root)
+    english = {**os.environ, "LC_ALL": "C.UTF-8"}
+    done = process.run(command, limits=Limits(1800, silence=600), log=log, cwd=session.manifest.root, env=english)
     if not done.ok:
         tail = done.text().strip().splitlines()[-3:]
         raise InfrastructureError(f"{' '.join(command)}: {done.how}: {' / '.join(tail)}")
+    if gone := packages.removed(done.text()):
+        console.note(f"removed, as it did not go with them: {' '.join(gone)}")
 
 
 def clean(session: Session, *, runs: bool, cache: bool) -> None:

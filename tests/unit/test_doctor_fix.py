@@ -26,10 +26,13 @@ def looks(monkeypatch: pytest.MonkeyPatch, folder: Path, repairs: dict[str, str]
     monkeypatch.setattr(host, "survey", survey)
 
 
-def test_what_a_repair_breaks_is_repaired_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_a_repair_breaks_is_repaired_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "old").touch()
-    looks(monkeypatch, tmp_path, {"old": "touch old", "new": "touch new; rm old"})
+    # As dpkg says it.
+    said = "echo 'Removing old-tool (1:10.0.2+ds-2) ...'; echo 'Setting up new-tool (1:7.2) ...'"
+    looks(monkeypatch, tmp_path, {"old": "touch old", "new": f"touch new; rm old; {said}"})
     machine.doctor(Session(["doctor"]), fix=True)
+    assert "removed, as it did not go with them: old-tool\n" in "".join(capsys.readouterr())
     assert (tmp_path / "old").exists() and (tmp_path / "new").exists()
 
 

@@ -314,11 +314,13 @@ class TestSystemPackages:
         replaced.touch(mode=0o755)
         bring = f"[ -e {apt}/no-such-program-of-vexci ] && {{ touch {replaced}; chmod 755 {replaced}; exit; }}"
         first = f"rm {replaced}; touch {apt}/no-such-program-of-vexci; chmod 755 {apt}/no-such-program-of-vexci"
-        (tmp_path / "answer").write_text(f"{bring}\n{first}\n")
+        said = "echo 'Removing replaced:amd64 (1:10.0.2) ...'"
+        (tmp_path / "answer").write_text(f"{bring}\n{first}\n{said}\n")
         done = ask(clone, apt, more='); packages.NEEDS["git"] = packages.Need("git", "the commit", ("replaced-program-of-vexci",)')
         calls = (tmp_path / "calls").read_text().splitlines()
         assert [call.split()[-1] for call in calls if "install" in call] == ["gcc", "git"], done.stderr
         assert replaced.exists() and "not where it should be" not in done.stderr
+        assert "apt-get removed replaced:amd64, which did not go with them" in done.stderr
 
 
 @needs_root
