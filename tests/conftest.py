@@ -32,13 +32,13 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         items[:] = [item for item in items if item not in set(left_out)]
     limits: dict[str, float] = {}
     for item in items:
-        dealt = _dealt_with(item)
+        dealt = _dealt_with(item.nodeid)
         limits[dealt] = max(limits.get(dealt, 0.0), _limit(item))
-    items.sort(key=lambda item: -limits[_dealt_with(item)])
+    items.sort(key=lambda item: -limits[_dealt_with(item.nodeid)])
 
 
-def _dealt_with(item: pytest.Item) -> str:
-    return group(item.nodeid.split("::", 1)[0])
+def _dealt_with(nodeid: str) -> str:
+    return group(nodeid.split("::", 1)[0])
 
 
 def _limit(item: pytest.Item) -> float:
@@ -58,7 +58,7 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> object:
 
     class Files(LoadFileScheduling):
         def _split_scope(self, nodeid: str) -> str:
-            return group(nodeid.split("::", 1)[0])
+            return _dealt_with(nodeid)
 
     return Files(config, log)  # type: ignore[arg-type]
 

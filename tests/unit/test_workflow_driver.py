@@ -23,8 +23,12 @@ jobs:
       - uses: actions/checkout@0
       - id: cells
         run: cat cells > "$GITHUB_OUTPUT"
+  build:
+    needs: matrix
+    steps:
+      - uses: actions/cache@0
   cell:
-    needs: [matrix, publish]
+    needs: [matrix, build]
     if: ${{ !cancelled() && needs.matrix.result == 'success' }}
     strategy:
       matrix: ${{ fromJSON(needs.matrix.outputs.cells) }}
